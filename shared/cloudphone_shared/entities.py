@@ -1,0 +1,77 @@
+"""The only place where an entity is spelled.
+
+An entity is what a version is kept for: a row (`device:<id>`) or a collection (`installations:<deviceId>`).
+Its owner announces every change of it; a view that shows it depends on it.
+"""
+
+from uuid import UUID
+
+
+def _spell(kind: str, key: UUID | str) -> str:
+    return f"{kind}:{key}"
+
+
+def user(user_id: UUID | str) -> str:
+    return _spell("user", user_id)
+
+
+def sessions(user_id: UUID | str) -> str:
+    """What an access token of this user hangs on: raised by a logout, a suspension, a new password or role."""
+    return _spell("sessions", user_id)
+
+
+def users_of(tenant_id: UUID | str) -> str:
+    """Which users a tenant has."""
+    return _spell("users-of", tenant_id)
+
+
+def tenant(tenant_id: UUID | str) -> str:
+    return _spell("tenant", tenant_id)
+
+
+def device(device_id: UUID | str) -> str:
+    return _spell("device", device_id)
+
+
+def devices_of(user_id: UUID | str) -> str:
+    """Which devices a user holds (not what they look like)."""
+    return _spell("devices-of", user_id)
+
+
+def node(node_id: UUID | str) -> str:
+    return _spell("node", node_id)
+
+
+def template(template_id: UUID | str) -> str:
+    return _spell("template", template_id)
+
+
+def app(app_id: UUID | str) -> str:
+    return _spell("app", app_id)
+
+
+def installations(device_id: UUID | str) -> str:
+    """Which installations a device has, and each one's state."""
+    return _spell("installations", device_id)
+
+
+def plan(plan_id: UUID | str) -> str:
+    return _spell("plan", plan_id)
+
+
+def order(order_id: UUID | str) -> str:
+    return _spell("order", order_id)
+
+
+def orders_of(user_id: UUID | str) -> str:
+    """Which orders a user has (not what they look like)."""
+    return _spell("orders-of", user_id)
+
+
+def usage(device_id: UUID | str) -> str:
+    """The usage records of a device."""
+    return _spell("usage", device_id)
+
+
+def balance(user_id: UUID | str) -> str:
+    return _spell("balance", user_id)

@@ -1,0 +1,6 @@
+"""What the services announce: one envelope, one class per event, one registry."""
+
+from . import app, billing, device, user
+from .envelope import HEARTBEAT, Envelope, Event, Heartbeat
+
+__all__ = ["HEARTBEAT", "Envelope", "Event", "Heartbeat", "app", "billing", "device", "user"]

@@ -1,0 +1,49 @@
+"""What the billing service announces. Amounts in minor units."""
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from .envelope import Event
+
+
+class PlanChanged(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "plan.changed"
+    plan_id: UUID
+    changed: list[str]
+
+
+class OrderCreated(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "order.created"
+    order_id: UUID
+    user_id: UUID
+    amount: int
+    currency: str
+
+
+class OrderStateChanged(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "order.state.changed"
+    order_id: UUID
+    user_id: UUID
+    old_state: str
+    new_state: str
+    reason: str
+
+
+class UsageRecorded(Event, frozen=True, kw_only=True):
+    """`stopped_at` None: the run is open."""
+
+    type: ClassVar[str] = "usage.recorded"
+    run_id: UUID
+    device_id: UUID
+    user_id: UUID
+    started_at: datetime
+    stopped_at: datetime | None
+
+
+class BalanceChanged(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "balance.changed"
+    user_id: UUID
+    currency: str
+    available: int
+    held: int

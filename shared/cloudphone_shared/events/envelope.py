@@ -1,0 +1,51 @@
+"""What travels on the bus: one envelope round every event."""
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+import msgspec
+
+from ..contracts.common import Contract
+
+
+class Envelope(Contract, frozen=True, kw_only=True, omit_defaults=True):
+    """`seq` is the change's dense number, given by the owner's relay; `entities` what it touched, with versions.
+
+    `time` is the commit's (UTC, microseconds), `source` the owning service.
+    """
+
+    event_id: UUID
+    type: str
+    version: int
+    time: datetime
+    source: str
+    seq: int | None = None
+    tenant_id: str | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    traceparent: str | None = None
+    entities: dict[str, int] = {}
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Heartbeat(Contract, frozen=True, kw_only=True):
+    """All that `source` committed before `t` (ms since 1970, its database's clock) has a number not above the envelope's seq."""
+
+    t: int
+
+
+HEARTBEAT = "heartbeat"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Past tense, announced by the owner in the transaction of the change. Additive within a version."""
+
+    type: ClassVar[str]
+    version: ClassVar[int] = 1
+    registry: ClassVar[dict[tuple[str, int], type["Event"]]] = {}
+
+    def __init_subclass__(cls, **config: object) -> None:
+        super().__init_subclass__(**config)
+        if "type" in cls.__dict__:
+            Event.registry[cls.type, cls.version] = cls

@@ -1,0 +1,47 @@
+"""What the user service announces."""
+
+from typing import ClassVar
+from uuid import UUID
+
+from .envelope import Event
+
+
+class UserCreated(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "user.created"
+    user_id: UUID
+    tenant_id: UUID
+    name: str
+    email: str
+    role: str
+
+
+class UserUpdated(Event, frozen=True, kw_only=True):
+    """`changed` names the fields; `name` and `email` are the values after the change."""
+
+    type: ClassVar[str] = "user.updated"
+    user_id: UUID
+    tenant_id: UUID
+    name: str
+    email: str
+    status: str
+    changed: list[str]
+
+
+class UserDeleted(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "user.deleted"
+    user_id: UUID
+    tenant_id: UUID
+
+
+class SessionsRevoked(Event, frozen=True, kw_only=True):
+    """Every access token of the user issued before is void."""
+
+    type: ClassVar[str] = "user.sessions-revoked"
+    user_id: UUID
+    reason: str
+
+
+class TenantCreated(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "tenant.created"
+    tenant_id: UUID
+    name: str
