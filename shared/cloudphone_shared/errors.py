@@ -29,6 +29,22 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     errors: list[FieldError] = []
     entities: dict[str, int] = {}
     members: dict[str, Any] = {}
+    """The refusal's own facts; top-level members of the document."""
+
+
+def encode_problem(problem: Problem) -> bytes:
+    document = msgspec.to_builtins(problem)
+    return msgspec.json.encode({**document.pop("members", {}), **document})
+
+
+def decode_problem(document: bytes) -> Problem:
+    """Raises msgspec.MsgspecError when `document` is not a problem document."""
+    fields = msgspec.json.decode(document, type=dict[str, Any])
+    members = {name: fields.pop(name) for name in list(fields) if name not in _PROBLEM_FIELDS}
+    return msgspec.convert({**fields, "members": members}, Problem)
+
+
+_PROBLEM_FIELDS = frozenset(Problem.__struct_encode_fields__) - {"members"}
 
 
 class DomainError(Exception):
@@ -196,7 +212,7 @@ _BY_STATUS: dict[int, type[DomainError]] = {
 }
 
 
-class Unavailable(Exception):  # noqa: N818
+class Unavailable(Exception):
     """No answer from `service`: retry within the deadline, or serve the last good view."""
 
     def __init__(self, service: str, reason: str, *, retry_after: float = 1.0) -> None:

@@ -1,0 +1,89 @@
+"""Asking the app service."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from ..auth import Bearer
+from ..contracts.app import (
+    App,
+    AppCreate,
+    AppPatch,
+    AppStatistics,
+    AppVersion,
+    AppVersionCreate,
+    Installation,
+    InstallationCreate,
+    InstallationPatch,
+)
+from ..contracts.common import Many, Page
+from ..http.client import ServiceClient, path_of
+from .listing import Listing
+
+
+class AppClient:
+    def __init__(self, http: ServiceClient) -> None:
+        self.http = http
+
+    async def get(self, app_id: UUID | str, *, bearer: Bearer | None = None) -> App:
+        return await self.http.get(path_of("/v1/apps/{}", app_id), App, bearer=bearer)
+
+    async def page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[App]:
+        """Filters: `category`, `published` (true|false)."""
+        return await self.http.get("/v1/apps", Page[App], params=listing.params(), bearer=bearer)
+
+    async def versions(self, app_id: UUID | str, *, bearer: Bearer | None = None) -> list[AppVersion]:
+        """Newest first."""
+        return await self.http.get(path_of("/v1/apps/{}/versions", app_id), list[AppVersion], bearer=bearer)
+
+    async def installations(self, device_id: UUID | str, *, bearer: Bearer | None = None) -> list[Installation]:
+        """By app name; uninstalled and cancelled ones left out; at most 500."""
+        return await self.http.get(
+            path_of("/v1/devices/{}/installations", device_id), list[Installation], bearer=bearer
+        )
+
+    async def installation_counts(self, device_ids: Sequence[UUID | str]) -> Many[int]:
+        """How many apps stand installed, per device."""
+        ids = ",".join(str(device_id) for device_id in device_ids)
+        return await self.http.get("/v1/devices/installation-counts", Many[int], params={"ids": ids})
+
+    async def statistics(self, *, bearer: Bearer | None = None) -> AppStatistics:
+        return await self.http.get("/v1/apps/statistics", AppStatistics, bearer=bearer)
+
+    async def create(self, app: AppCreate, bearer: Bearer, *, idempotency_key: str | None = None) -> App:
+        return await self.http.send("POST", "/v1/apps", App, app, bearer=bearer, idempotency_key=idempotency_key)
+
+    async def change(self, app_id: UUID, patch: AppPatch, bearer: Bearer, *, if_match: str | None = None) -> App:
+        return await self.http.send(
+            "PATCH", path_of("/v1/apps/{}", app_id), App, patch, bearer=bearer, if_match=if_match
+        )
+
+    async def delete(self, app_id: UUID, bearer: Bearer, *, if_match: str | None = None) -> None:
+        """Raises Conflict while it is installed somewhere."""
+        await self.http.send("DELETE", path_of("/v1/apps/{}", app_id), type(None), bearer=bearer, if_match=if_match)
+
+    async def add_version(
+        self, app_id: UUID, version: AppVersionCreate, bearer: Bearer, *, idempotency_key: str | None = None
+    ) -> AppVersion:
+        return await self.http.send(
+            "POST", path_of("/v1/apps/{}/versions", app_id), AppVersion, version,
+            bearer=bearer, idempotency_key=idempotency_key,
+        )  # fmt: skip
+
+    async def install(
+        self, installation: InstallationCreate, bearer: Bearer, *, idempotency_key: str | None = None
+    ) -> Installation:
+        """Raises AlreadyExists while a non-terminal installation of the package is on the device."""
+        return await self.http.send(
+            "POST", "/v1/installations", Installation, installation, bearer=bearer, idempotency_key=idempotency_key
+        )
+
+    async def change_installation(
+        self, installation_id: UUID, patch: InstallationPatch, bearer: Bearer
+    ) -> Installation:
+        return await self.http.send(
+            "PATCH", path_of("/v1/installations/{}", installation_id), Installation, patch, bearer=bearer
+        )
+
+    async def delete_installation(self, installation_id: UUID, bearer: Bearer) -> None:
+        """Removes a terminal record. Raises StateConflict for another."""
+        await self.http.send("DELETE", path_of("/v1/installations/{}", installation_id), type(None), bearer=bearer)

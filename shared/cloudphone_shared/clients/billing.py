@@ -1,0 +1,114 @@
+"""Asking the billing service."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from ..auth import Bearer
+from ..contracts.billing import (
+    Balance,
+    BillingStatistics,
+    DeviceUsage,
+    Order,
+    OrderCancel,
+    OrderCreate,
+    OrderPatch,
+    OrderSummary,
+    Plan,
+    PlanCreate,
+    PlanPatch,
+    UsageDay,
+    UsageRecord,
+    UsageRecordCreate,
+    UserUsage,
+)
+from ..contracts.common import Many, Page
+from ..http.client import ServiceClient, path_of
+from .listing import Listing
+
+
+class BillingClient:
+    def __init__(self, http: ServiceClient) -> None:
+        self.http = http
+
+    async def plans(self, *, bearer: Bearer | None = None) -> list[Plan]:
+        """Active ones first, then by name."""
+        return await self.http.get("/v1/plans", list[Plan], bearer=bearer)
+
+    async def plan(self, plan_id: UUID | str, *, bearer: Bearer | None = None) -> Plan:
+        return await self.http.get(path_of("/v1/plans/{}", plan_id), Plan, bearer=bearer)
+
+    async def order(self, order_id: UUID | str, *, bearer: Bearer | None = None) -> Order:
+        return await self.http.get(path_of("/v1/orders/{}", order_id), Order, bearer=bearer)
+
+    async def orders(self, order_ids: Sequence[UUID | str], *, bearer: Bearer | None = None) -> Many[OrderSummary]:
+        ids = ",".join(str(order_id) for order_id in order_ids)
+        return await self.http.get("/v1/orders/batch", Many[OrderSummary], params={"ids": ids}, bearer=bearer)
+
+    async def order_page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[UUID]:
+        """The page's ids only. Filters: `state`, `userId`, `deviceId`, `planId`, `tenantId`."""
+        return await self.http.get("/v1/orders", Page[UUID], params=listing.params(), bearer=bearer)
+
+    async def orders_of(self, user_id: UUID | str) -> list[OrderSummary]:
+        """The user's latest 50 orders, latest first. Depends on `orders-of:<userId>` and each order."""
+        return await self.http.get(path_of("/v1/users/{}/orders", user_id), list[OrderSummary])
+
+    async def balance(self, user_id: UUID | str, *, bearer: Bearer | None = None) -> Balance | None:
+        """None before the user's first transfer."""
+        return await self.http.get(path_of("/v1/users/{}/balance", user_id), Balance | None, bearer=bearer)  # pyright: ignore
+
+    async def usage(self, device_id: UUID | str, *, bearer: Bearer | None = None) -> DeviceUsage:
+        """The present period's; zeros for a device that never ran."""
+        return await self.http.get(path_of("/v1/devices/{}/usage", device_id), DeviceUsage, bearer=bearer)
+
+    async def usage_of_user(self, user_id: UUID | str, *, bearer: Bearer | None = None) -> UserUsage:
+        return await self.http.get(path_of("/v1/users/{}/usage", user_id), UserUsage, bearer=bearer)
+
+    async def usage_days(self, user_id: UUID | str, *, days: int = 30, bearer: Bearer | None = None) -> list[UsageDay]:
+        """The last `days` UTC days (1–366), oldest first, days without use included."""
+        return await self.http.get(
+            path_of("/v1/users/{}/usage/days", user_id), list[UsageDay], params={"days": days}, bearer=bearer
+        )
+
+    async def statistics(self, *, bearer: Bearer | None = None) -> BillingStatistics:
+        return await self.http.get("/v1/billing/statistics", BillingStatistics, bearer=bearer)
+
+    async def create_plan(self, plan: PlanCreate, bearer: Bearer, *, idempotency_key: str | None = None) -> Plan:
+        return await self.http.send("POST", "/v1/plans", Plan, plan, bearer=bearer, idempotency_key=idempotency_key)
+
+    async def change_plan(
+        self, plan_id: UUID, patch: PlanPatch, bearer: Bearer, *, if_match: str | None = None
+    ) -> Plan:
+        return await self.http.send(
+            "PATCH", path_of("/v1/plans/{}", plan_id), Plan, patch, bearer=bearer, if_match=if_match
+        )
+
+    async def delete_plan(self, plan_id: UUID, bearer: Bearer) -> None:
+        """Raises Conflict once it has been ordered."""
+        await self.http.send("DELETE", path_of("/v1/plans/{}", plan_id), type(None), bearer=bearer)
+
+    async def create_order(self, order: OrderCreate, bearer: Bearer, *, idempotency_key: str | None = None) -> Order:
+        return await self.http.send("POST", "/v1/orders", Order, order, bearer=bearer, idempotency_key=idempotency_key)
+
+    async def cancel_order(
+        self, order_id: UUID, reason: OrderCancel, bearer: Bearer, *, if_match: str | None = None
+    ) -> Order:
+        """Raises StateConflict unless the order is pending."""
+        return await self.http.send(
+            "POST", path_of("/v1/orders/{}/cancel", order_id), Order, reason, bearer=bearer, if_match=if_match
+        )
+
+    async def change_order(
+        self, order_id: UUID, patch: OrderPatch, bearer: Bearer, *, if_match: str | None = None
+    ) -> Order:
+        """An administrator's manual step along the order's table of states."""
+        return await self.http.send(
+            "PATCH", path_of("/v1/orders/{}", order_id), Order, patch, bearer=bearer, if_match=if_match
+        )
+
+    async def record_usage(
+        self, record: UsageRecordCreate, bearer: Bearer, *, idempotency_key: str | None = None
+    ) -> UsageRecord:
+        """Raises Conflict when the interval overlaps another run of the device."""
+        return await self.http.send(
+            "POST", "/v1/usage-records", UsageRecord, record, bearer=bearer, idempotency_key=idempotency_key
+        )

@@ -1,0 +1,65 @@
+"""All core services, as a BFF or another service asks them with its own token."""
+
+from collections.abc import Callable
+from types import TracebackType
+
+import httpx
+
+from ..auth import ServiceIdentity
+from ..http.client import OnAnswer, ServiceClient
+from .app import AppClient
+from .billing import BillingClient
+from .device import DeviceClient
+from .user import UserClient
+
+SERVICES = ("user", "device", "app", "billing")
+
+
+def _nobody(service: str, entities: object, seq: int | None) -> None:
+    pass
+
+
+class CoreClients:
+    """`url_of` gives each service's base URL; `transport_of`, where given, the transport to reach it by.
+
+    Calls that name no bearer are made with `identity`'s token; every answer is told to `on_answer`.
+    """
+
+    def __init__(
+        self,
+        url_of: Callable[[str], str],
+        identity: ServiceIdentity,
+        *,
+        on_answer: OnAnswer = _nobody,
+        timeout: float = 2.0,
+        concurrency: int = 64,
+        transport_of: Callable[[str], httpx.AsyncBaseTransport | None] = lambda service: None,
+    ) -> None:
+        self.identity = identity
+
+        def ask(service: str) -> ServiceClient:
+            return ServiceClient(
+                service,
+                url_of(service),
+                bearer=identity.token,
+                on_answer=on_answer,
+                on_unauthorized=identity.forget,
+                timeout=timeout,
+                concurrency=concurrency,
+                transport=transport_of(service),
+            )
+
+        self.user = UserClient(ask("user"))
+        self.device = DeviceClient(ask("device"))
+        self.app = AppClient(ask("app"))
+        self.billing = BillingClient(ask("billing"))
+
+    async def __aenter__(self) -> "CoreClients":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for client in (self.user, self.device, self.app, self.billing):
+            await client.http.close()
+        await self.identity.close()

@@ -1,0 +1,97 @@
+"""Asking the user service."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from ..auth import Bearer
+from ..contracts.common import Many, Page
+from ..contracts.user import (
+    Credentials,
+    PasswordChange,
+    RefreshRequest,
+    Registration,
+    Tenant,
+    TenantCreate,
+    Tokens,
+    User,
+    UserCreate,
+    UserPatch,
+    UserStatistics,
+    UserSuspend,
+)
+from ..http.client import ServiceClient, path_of
+from .listing import Listing
+
+
+class UserClient:
+    def __init__(self, http: ServiceClient) -> None:
+        self.http = http
+
+    async def login(self, credentials: Credentials) -> Tokens:
+        """Raises InvalidCredentials, AccountSuspended."""
+        return await self.http.send("POST", "/v1/auth/login", Tokens, credentials)
+
+    async def refresh(self, token: RefreshRequest) -> Tokens:
+        """Raises Unauthorized, TokenReused, AccountSuspended."""
+        return await self.http.send("POST", "/v1/auth/refresh", Tokens, token)
+
+    async def logout(self, bearer: Bearer) -> None:
+        """Ends every session of the caller."""
+        await self.http.send("POST", "/v1/auth/logout", type(None), bearer=bearer)
+
+    async def register(self, registration: Registration) -> User:
+        """Raises AlreadyExists, NotFound for an unknown tenant."""
+        return await self.http.send("POST", "/v1/auth/register", User, registration)
+
+    async def get(self, user_id: UUID | str, *, bearer: Bearer | None = None) -> User:
+        return await self.http.get(path_of("/v1/users/{}", user_id), User, bearer=bearer)
+
+    async def get_many(self, user_ids: Sequence[UUID | str], *, bearer: Bearer | None = None) -> Many[User]:
+        ids = ",".join(str(user_id) for user_id in user_ids)
+        return await self.http.get("/v1/users/batch", Many[User], params={"ids": ids}, bearer=bearer)
+
+    async def page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[User]:
+        """Filters: `status`, `role`, `tenantId`."""
+        return await self.http.get("/v1/users", Page[User], params=listing.params(), bearer=bearer)
+
+    async def most_active(self, count: int) -> list[User]:
+        """The most recently active users, latest first; at most 1,000."""
+        return await self.http.get("/v1/users/most-active", list[User], params={"count": count})
+
+    async def statistics(self, *, bearer: Bearer | None = None) -> UserStatistics:
+        return await self.http.get("/v1/users/statistics", UserStatistics, bearer=bearer)
+
+    async def create(self, user: UserCreate, bearer: Bearer, *, idempotency_key: str | None = None) -> User:
+        return await self.http.send("POST", "/v1/users", User, user, bearer=bearer, idempotency_key=idempotency_key)
+
+    async def change(self, user_id: UUID, patch: UserPatch, bearer: Bearer, *, if_match: str | None = None) -> User:
+        return await self.http.send(
+            "PATCH", path_of("/v1/users/{}", user_id), User, patch, bearer=bearer, if_match=if_match
+        )
+
+    async def suspend(self, user_id: UUID, reason: UserSuspend, bearer: Bearer, *, if_match: str | None = None) -> User:
+        return await self.http.send(
+            "POST", path_of("/v1/users/{}/suspend", user_id), User, reason, bearer=bearer, if_match=if_match
+        )
+
+    async def reinstate(self, user_id: UUID, bearer: Bearer, *, if_match: str | None = None) -> User:
+        return await self.http.send(
+            "POST", path_of("/v1/users/{}/reinstate", user_id), User, bearer=bearer, if_match=if_match
+        )
+
+    async def delete(self, user_id: UUID, bearer: Bearer, *, if_match: str | None = None) -> None:
+        await self.http.send("DELETE", path_of("/v1/users/{}", user_id), type(None), bearer=bearer, if_match=if_match)
+
+    async def change_password(self, change: PasswordChange, bearer: Bearer) -> None:
+        """The caller's own. Ends every session. Raises InvalidCredentials."""
+        await self.http.send("POST", "/v1/users/me/password", type(None), change, bearer=bearer)
+
+    async def tenants(self, *, bearer: Bearer | None = None) -> list[Tenant]:
+        return await self.http.get("/v1/tenants", list[Tenant], bearer=bearer)
+
+    async def create_tenant(
+        self, tenant: TenantCreate, bearer: Bearer, *, idempotency_key: str | None = None
+    ) -> Tenant:
+        return await self.http.send(
+            "POST", "/v1/tenants", Tenant, tenant, bearer=bearer, idempotency_key=idempotency_key
+        )

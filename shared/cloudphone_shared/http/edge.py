@@ -1,0 +1,134 @@
+"""What every request passes before its handler: id, deadline, caller, limit, metrics."""
+
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+from litestar import Litestar
+from litestar.types import Message, Receive, Scope, Send
+
+from ..auth import Caller, TokenVerifier
+from ..errors import DomainError, Invalid, Unauthorized, Unavailable, encode_problem
+from ..observability.metrics import REQUESTS, SECONDS
+from ..observability.tracing import span
+from .context import DEADLINE_HEADER, REQUEST_ID_HEADER, deadline, request_id
+
+CALLER = "cloudphone.caller"
+"""Scope key of the verified Caller; absent when there is none."""
+REFUSED_TOKEN = "cloudphone.refused_token"  # noqa: S105
+"""Scope key of the Unauthorized or Unavailable that the token met; a public route does not mind."""
+ADMITTED = "cloudphone.admitted"
+"""Scope key that says the caller's limit has been counted already."""
+
+_REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
+_DEADLINE = DEADLINE_HEADER.lower().encode()
+_ID = REQUEST_ID_HEADER.lower().encode()
+
+
+class Admission(Protocol):
+    async def __call__(self, caller: Caller, scope: Scope) -> None:
+        """Counts the request. Raises LimitExceeded."""
+        ...
+
+
+class Edge:
+    """`deadline_seconds` is the most a request may take here, less if its caller has less.
+
+    `admit` counts a caller's request unless a layer in front has; only BFFs have one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        app: Litestar,
+        *,
+        verifier: TokenVerifier | None,
+        deadline_seconds: float = 5.0,
+        admit: Admission | None = None,
+        still_valid: Callable[[Caller], bool] = lambda caller: True,
+    ) -> None:
+        self.name = name
+        self.litestar = app
+        self._verifier = verifier
+        self._deadline_seconds = deadline_seconds
+        self._admit = admit
+        self._still_valid = still_valid
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.litestar(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        rid = headers.get(_ID, b"")
+        request_id.set(rid.decode() if _REQUEST_ID.match(rid) else uuid.uuid4().hex)
+        deadline.set(time.monotonic() + self._seconds(headers.get(_DEADLINE)))
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id.get())
+        watched = _Watched(self.name, scope, send)
+        carrier = {"traceparent": headers.get(b"traceparent", b"").decode("latin-1")}
+        with span("http.server", carrier=carrier, server=True, app=self.name, path=scope["path"]):
+            await self._answer(scope, receive, watched, headers.get(b"authorization"))
+        watched.count()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: "_Watched", authorization: bytes | None) -> None:
+        try:
+            if b"%00" in scope.get("raw_path", b"") or b"%00" in scope["query_string"] or "\x00" in scope["path"]:
+                raise Invalid("The URL contains a NUL character")
+            if authorization is not None and CALLER not in scope:
+                await self._identify(scope, authorization)
+            if self._admit is not None and ADMITTED not in scope and (caller := scope.get(CALLER)) is not None:
+                await self._admit(caller, scope)  # pyright: ignore[reportArgumentType]
+        except DomainError as error:
+            await respond(error, send)
+            return
+        await self.litestar(scope, receive, send)
+
+    async def _identify(self, scope: Scope, authorization: bytes) -> None:
+        if self._verifier is None:
+            return
+        try:
+            caller = await self._verifier.verify(authorization)
+            if not self._still_valid(caller):
+                raise Unauthorized("The session was closed")
+        except (Unauthorized, Unavailable) as error:
+            scope[REFUSED_TOKEN] = error  # pyright: ignore[reportGeneralTypeIssues]
+            return
+        scope[CALLER] = caller  # pyright: ignore[reportGeneralTypeIssues]
+        structlog.contextvars.bind_contextvars(caller=caller.id, tenant=caller.tenant_id)
+
+    def _seconds(self, header: bytes | None) -> float:
+        if header is not None and header.isdigit() and len(header) < 10:
+            return min(self._deadline_seconds, int(header) / 1000)
+        return self._deadline_seconds
+
+
+class _Watched:
+    """Passes messages on, adds the request's id, and counts what went out."""
+
+    def __init__(self, name: str, scope: Scope, send: Send) -> None:
+        self._name, self._scope, self._send = name, scope, send
+        self._started = time.perf_counter()
+        self._status = 500
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            message["headers"] = [*message["headers"], (_ID, request_id.get().encode())]
+        await self._send(message)
+
+    def count(self) -> None:
+        route = str(self._scope.get("path_template") or "unmatched")
+        REQUESTS.labels(self._name, self._scope.get("method", ""), route, str(self._status)).inc()
+        SECONDS.labels(self._name, route).observe(time.perf_counter() - self._started)
+
+
+async def respond(error: DomainError, send: Callable[[Message], Awaitable[None]]) -> None:
+    """The refusal as a problem document, from in front of the app."""
+    body = encode_problem(error.problem(request_id.get()))
+    headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    headers += [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
