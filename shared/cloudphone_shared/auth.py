@@ -26,7 +26,8 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[str]] = {
     "admin": _STAFF_READS
     | {
         "devices:write", "devices:manage", "users:write", "users:manage", "apps:manage", "installations:write",
-        "orders:write", "orders:manage", "plans:manage", "cache:manage", "warmups:manage",
+        "orders:write", "orders:manage", "plans:manage", "usage:record", "balances:manage",
+        "cache:manage", "warmups:manage",
     },
     "operator": _STAFF_READS
     | {"devices:write", "devices:manage", "apps:manage", "installations:write", "cache:manage", "warmups:manage"},

@@ -55,6 +55,11 @@ def installations(device_id: UUID | str) -> str:
     return _spell("installations", device_id)
 
 
+def plans() -> str:
+    """Which plans there are (not what they look like)."""
+    return _spell("plans", "all")
+
+
 def plan(plan_id: UUID | str) -> str:
     return _spell("plan", plan_id)
 
@@ -71,6 +76,11 @@ def orders_of(user_id: UUID | str) -> str:
 def usage(device_id: UUID | str) -> str:
     """The usage records of a device."""
     return _spell("usage", device_id)
+
+
+def usage_of(user_id: UUID | str) -> str:
+    """Which devices have usage records of a user (not what those say)."""
+    return _spell("usage-of", user_id)
 
 
 def balance(user_id: UUID | str) -> str:

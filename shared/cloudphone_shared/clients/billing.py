@@ -6,6 +6,7 @@ from uuid import UUID
 from ..auth import Bearer
 from ..contracts.billing import (
     Balance,
+    BalanceSet,
     BillingStatistics,
     DeviceUsage,
     Order,
@@ -112,3 +113,7 @@ class BillingClient:
         return await self.http.send(
             "POST", "/v1/usage-records", UsageRecord, record, bearer=bearer, idempotency_key=idempotency_key
         )
+
+    async def set_balance(self, user_id: UUID, balance: BalanceSet, bearer: Bearer) -> Balance:
+        """An administrator's correction, until transfers move money."""
+        return await self.http.send("PUT", path_of("/v1/users/{}/balance", user_id), Balance, balance, bearer=bearer)

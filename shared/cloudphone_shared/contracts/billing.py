@@ -119,7 +119,9 @@ class UsageDay(Contract, frozen=True, kw_only=True):
 class DeviceUsage(Contract, frozen=True, kw_only=True):
     """Running time of a device in the billing period (a calendar month, UTC) from `period_start` until before `period_end`.
 
-    `seconds` counts closed intervals only, rounded down; a reader adds the time since `open_since`.
+    Only the part of a run within the period counts. `seconds` is of closed runs, rounded down; a reader adds the time
+    since `open_since`, which is never before the period. `runs` counts those that touch the period; `last_run_at` is
+    when the latest run began, in whatever period.
     """
 
     device_id: UUID
@@ -155,13 +157,15 @@ class UsageRecord(Contract, frozen=True, kw_only=True):
 
 
 class UsageRecordCreate(Request, frozen=True, kw_only=True):
-    """A run's interval; recorded again with the same `run_id` and the same times it changes nothing."""
+    """A run's interval, in times with an offset; recorded again with the same `run_id` and the same times it changes
+    nothing. `closed_by` says how the end is known: an event corrects an end that a heartbeat or a reconciliation set."""
 
     run_id: UUID
     device_id: UUID
     user_id: UUID
-    started_at: datetime
-    stopped_at: datetime | None = None
+    started_at: Annotated[datetime, Meta(tz=True)]
+    stopped_at: Annotated[datetime, Meta(tz=True)] | None = None
+    closed_by: Literal["event", "heartbeat", "reconcile"] = "event"
 
 
 class Balance(Contract, frozen=True, kw_only=True):
@@ -172,6 +176,14 @@ class Balance(Contract, frozen=True, kw_only=True):
     available: int
     held: int
     updated_at: datetime
+
+
+class BalanceSet(Request, frozen=True, kw_only=True):
+    """An administrator's figures in minor units, in place of those that stand."""
+
+    currency: Currency
+    available: MinorUnits
+    held: MinorUnits = 0
 
 
 class BillingStatistics(Contract, frozen=True, kw_only=True):
