@@ -9,9 +9,10 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from itertools import pairwise
 
 import hiredis
+import msgspec
 
 from .errors import LimitExceeded
 
@@ -36,7 +37,7 @@ return 0
 """
 
 
-class Rate(NamedTuple):
+class Rate(msgspec.Struct, frozen=True):
     count: int
     seconds: float
 
@@ -51,7 +52,7 @@ def parse_rates(text: str) -> tuple[Rate, ...]:
     if not rates:
         raise ValueError("at least one rate is needed, such as 10/s")
     rates.sort(key=lambda rate: rate.seconds)
-    if any(longer.count < shorter.count for shorter, longer in zip(rates, rates[1:], strict=False)):
+    if any(longer.count < shorter.count for shorter, longer in pairwise(rates)):
         raise ValueError(f"{text!r}: a longer window must allow at least what a shorter one does")
     return tuple(rates)
 

@@ -48,7 +48,10 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True, rename="camel"
 
 
 class Many(msgspec.Struct, Generic[T], frozen=True, kw_only=True, rename="camel"):
-    """A batch answer: one `Answer` per id that exists and may be seen, in no order; absent ids are in `absent` with their version."""
+    """A batch answer: one `Answer` per id that exists and may be seen, in no order.
+
+    Absent ids are in `absent`, with their entity's version.
+    """
 
     found: dict[str, Answer[T]]
     absent: dict[str, dict[str, int]]

@@ -25,7 +25,10 @@ class Tenant(Contract, frozen=True, kw_only=True):
 
 
 class User(Contract, frozen=True, kw_only=True):
-    """`version` is the resource's own version, its ETag on writes. `last_active_at` is as of the last login or refresh."""
+    """`version` is the resource's own version, its ETag on writes.
+
+    `last_active_at` is as of the last login or refresh, to the minute or so.
+    """
 
     id: UUID
     tenant_id: UUID

@@ -1,7 +1,8 @@
 """What travels on the bus: one envelope round every event."""
 
+import builtins
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import msgspec
@@ -30,7 +31,10 @@ class Envelope(Contract, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Heartbeat(Contract, frozen=True, kw_only=True):
-    """All that `source` committed before `t` (ms since 1970, its database's clock) has a number not above the envelope's seq."""
+    """All that `source` committed before `t` has a number not above the envelope's seq.
+
+    `t` is in ms since 1970, on its database's clock.
+    """
 
     t: int
 
@@ -43,9 +47,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     type: ClassVar[str]
     version: ClassVar[int] = 1
-    registry: ClassVar[dict[tuple[str, int], type["Event"]]] = {}
+    registry: ClassVar[dict[tuple[str, int], "builtins.type[Event]"]] = {}
 
-    def __init_subclass__(cls, **config: object) -> None:
+    def __init_subclass__(cls, **config: Any) -> None:
         super().__init_subclass__(**config)
         if "type" in cls.__dict__:
             Event.registry[cls.type, cls.version] = cls

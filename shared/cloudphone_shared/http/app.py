@@ -1,9 +1,9 @@
 """The app every HTTP process is: problem documents, request ids, health, metrics, limits on the body, callers."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, cast
 
 from litestar import Litestar, Request, Response, get
 from litestar.connection import ASGIConnection
@@ -37,10 +37,11 @@ def requires(permission: str) -> Callable[[ASGIConnection[Any, Any, Any, Any], B
 
 def caller_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
     """Raises Unauthorized, or Unavailable when tokens cannot be verified now."""
-    caller = connection.scope.get(CALLER)
+    found = cast("Mapping[str, Any]", connection.scope)
+    caller: Caller | None = found.get(CALLER)
     if caller is None:
-        raise connection.scope.get(REFUSED_TOKEN) or Unauthorized("Send: Authorization: Bearer <access token>")
-    return caller  # pyright: ignore[reportReturnType]
+        raise found.get(REFUSED_TOKEN) or Unauthorized("Send: Authorization: Bearer <access token>")
+    return caller
 
 
 async def signed_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -72,7 +73,7 @@ def create_app(
     """
 
     @contextlib.asynccontextmanager
-    async def close_verifier(app: Litestar) -> AsyncIterator[None]:
+    async def close_verifier(app: Litestar) -> AsyncGenerator[None]:
         yield
         if verifier is not None:
             await verifier.close()

@@ -3,8 +3,8 @@
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol, cast
 
 import structlog
 from litestar import Litestar
@@ -63,8 +63,18 @@ class Edge:
             return
         headers = dict(scope["headers"])
         rid = headers.get(_ID, b"")
-        request_id.set(rid.decode() if _REQUEST_ID.match(rid) else uuid.uuid4().hex)
-        deadline.set(time.monotonic() + self._seconds(headers.get(_DEADLINE)))
+        before = (
+            request_id.set(rid.decode() if _REQUEST_ID.match(rid) else uuid.uuid4().hex),
+            deadline.set(time.monotonic() + self._seconds(headers.get(_DEADLINE))),
+        )
+        try:
+            await self._watched(scope, receive, send, headers)
+        finally:
+            # A server gives each request a context of its own; an app called in process must give its caller's back.
+            request_id.reset(before[0])
+            deadline.reset(before[1])
+
+    async def _watched(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id.get())
         watched = _Watched(self.name, scope, send)
@@ -74,19 +84,20 @@ class Edge:
         watched.count()
 
     async def _answer(self, scope: Scope, receive: Receive, send: "_Watched", authorization: bytes | None) -> None:
+        found = cast("MutableMapping[str, Any]", scope)
         try:
-            if b"%00" in scope.get("raw_path", b"") or b"%00" in scope["query_string"] or "\x00" in scope["path"]:
+            if b"%00" in found.get("raw_path", b"") or b"%00" in scope["query_string"] or "\x00" in scope["path"]:
                 raise Invalid("The URL contains a NUL character")
-            if authorization is not None and CALLER not in scope:
-                await self._identify(scope, authorization)
-            if self._admit is not None and ADMITTED not in scope and (caller := scope.get(CALLER)) is not None:
-                await self._admit(caller, scope)  # pyright: ignore[reportArgumentType]
+            if authorization is not None and CALLER not in found:
+                await self._identify(found, authorization)
+            if self._admit is not None and ADMITTED not in found and (caller := found.get(CALLER)) is not None:
+                await self._admit(caller, scope)
         except DomainError as error:
             await respond(error, send)
             return
         await self.litestar(scope, receive, send)
 
-    async def _identify(self, scope: Scope, authorization: bytes) -> None:
+    async def _identify(self, found: MutableMapping[str, Any], authorization: bytes) -> None:
         if self._verifier is None:
             return
         try:
@@ -94,9 +105,9 @@ class Edge:
             if not self._still_valid(caller):
                 raise Unauthorized("The session was closed")
         except (Unauthorized, Unavailable) as error:
-            scope[REFUSED_TOKEN] = error  # pyright: ignore[reportGeneralTypeIssues]
+            found[REFUSED_TOKEN] = error
             return
-        scope[CALLER] = caller  # pyright: ignore[reportGeneralTypeIssues]
+        found[CALLER] = caller
         structlog.contextvars.bind_contextvars(caller=caller.id, tenant=caller.tenant_id)
 
     def _seconds(self, header: bytes | None) -> float:
@@ -109,7 +120,8 @@ class _Watched:
     """Passes messages on, adds the request's id, and counts what went out."""
 
     def __init__(self, name: str, scope: Scope, send: Send) -> None:
-        self._name, self._scope, self._send = name, scope, send
+        self._name, self._send = name, send
+        self._scope = cast("MutableMapping[str, Any]", scope)
         self._started = time.perf_counter()
         self._status = 500
 

@@ -1,7 +1,7 @@
 """Every failure leaves as a problem document (RFC 9457)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from litestar import Request, Response
@@ -91,11 +91,8 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
 def _field_errors(error: HTTPException) -> list[FieldError]:
     if not isinstance(error, ValidationException) or not isinstance(error.extra, list):
         return []
-    return [
-        FieldError(field=str(item.get("key", "")), message=str(item.get("message", "")))
-        for item in error.extra
-        if isinstance(item, dict)
-    ]
+    items = cast("list[dict[str, Any]]", [item for item in error.extra if isinstance(item, dict)])
+    return [FieldError(field=str(item.get("key", "")), message=str(item.get("message", ""))) for item in items]
 
 
 def bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

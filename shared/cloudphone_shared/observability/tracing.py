@@ -1,6 +1,6 @@
 """OpenTelemetry through HTTP and bus, sampled; costs one comparison where nothing is sampled."""
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Generator, Mapping, MutableMapping
 from contextlib import contextmanager
 
 from opentelemetry import propagate, trace
@@ -43,7 +43,7 @@ def shutdown_tracing() -> None:
 @contextmanager
 def span(
     name: str, *, carrier: Mapping[str, str] | None = None, server: bool = False, **attributes: str
-) -> Iterator[None]:
+) -> Generator[None]:
     """One span round a piece of work; `carrier` holds the caller's traceparent."""
     if not _enabled or _provider is None:
         yield
