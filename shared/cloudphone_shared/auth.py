@@ -19,6 +19,9 @@ ISSUER = "cloudphone"
 JWKS_PATH = "/.well-known/jwks.json"
 SERVICE_TOKEN_PATH = "/v1/service-tokens"  # noqa: S105
 
+_KEYS_LIFE_SECONDS = 300
+"""A key is published longer than this before it signs, and withdrawn no sooner than its last token's end."""
+
 _READS = frozenset({"devices:read", "users:read", "apps:read", "orders:read", "usage:read", "plans:read"})
 _STAFF_READS = _READS | {"dashboard:read", "cache:read", "warmups:read"}
 
@@ -80,10 +83,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenVerifier:
-    """Verifies access tokens against the published keys, which it fetches once, on an unknown key id, and hourly.
+    """Verifies access tokens against the published keys: fetched when a key id is unknown, renewed behind the scenes.
 
-    Verified tokens are remembered until they expire (at most `remember` of them). An unknown key id asks the user
-    service at most once a second, so a rotation costs nobody a 401 and a forger cannot make us hammer it.
+    Verified tokens are remembered until they expire (at most `remember` of them). The user service is asked at most
+    once a second, so a rotation costs nobody a 401 and a forger cannot make us hammer it; while it is away the keys
+    known serve on.
     """
 
     def __init__(
@@ -98,12 +102,16 @@ class TokenVerifier:
         self._clock = clock
         self._http = httpx.AsyncClient(transport=transport, timeout=2.0)
         self._keys: dict[str, Any] = {}
-        self._fetched_at = float("-inf")
-        self._fetching = asyncio.Lock()
+        self._fetched_at = self._tried_at = float("-inf")
+        self._failure = ""
+        self._asking = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
         self._known: dict[bytes, Caller] = {}
         self._remember = remember
 
     async def close(self) -> None:
+        if self._refreshing:
+            self._refreshing.cancel()
         await self._http.aclose()
 
     def known(self, authorization: bytes) -> Caller | None:
@@ -112,7 +120,7 @@ class TokenVerifier:
         return caller if caller is not None and caller.expires_at > self._clock() else None
 
     async def verify(self, authorization: bytes) -> Caller:
-        """The caller of `Bearer <token>`. Raises Unauthorized; Unavailable while no key could ever be fetched."""
+        """The caller of `Bearer <token>`. Raises Unauthorized; Unavailable while an unknown key cannot be asked for."""
         if caller := self.known(authorization):
             return caller
         self._known.pop(authorization, None)
@@ -161,26 +169,36 @@ class TokenVerifier:
         )
 
     async def _key(self, kid: str) -> Any:
-        age = self._clock() - self._fetched_at
-        if (kid not in self._keys and not 0 <= age < 1) or age > 3600:
-            async with self._fetching:
-                if kid not in self._keys or age > 3600:
-                    await self._fetch(kid)
         if kid not in self._keys:
-            raise Unauthorized("The access token was signed by a key that is not ours")
-        return self._keys[kid]
+            async with self._asking:
+                if kid not in self._keys and self._may_ask():
+                    await self._fetch()
+        elif self._clock() - self._fetched_at > _KEYS_LIFE_SECONDS and self._may_ask():
+            self._tried_at = self._clock()
+            self._refreshing = asyncio.create_task(self._fetch())
+        if kid in self._keys:
+            return self._keys[kid]
+        if self._failure:
+            raise Unavailable("user", f"its signing keys cannot be fetched: {self._failure}")
+        raise Unauthorized("The access token was signed by a key that is not ours")
 
-    async def _fetch(self, kid: str) -> None:
+    def _may_ask(self) -> bool:
+        return not 0 <= self._clock() - self._tried_at < 1
+
+    async def _fetch(self) -> None:
         try:
             answer = await self._http.get(self._url)
             answer.raise_for_status()
-            found = {key["kid"]: jwt.PyJWK(key).key for key in json.loads(answer.content)["keys"]}
-        except (httpx.HTTPError, ValueError, KeyError, jwt.PyJWTError) as error:
-            if kid not in self._keys:
-                raise Unavailable("user", f"its signing keys cannot be fetched: {error!r}") from error
-            return
-        self._keys = found
-        self._fetched_at = self._clock()
+            self._keys = {key["kid"]: jwt.PyJWK(key).key for key in json.loads(answer.content)["keys"]}
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+            self._failure = repr(error)
+        else:
+            self._failure = ""
+            self._fetched_at = self._clock()
+        self._tried_at = self._clock()
+
+
+_RETRY_SECONDS = 0.5
 
 
 class ServiceIdentity:
@@ -203,7 +221,8 @@ class ServiceIdentity:
         self._http = httpx.AsyncClient(base_url=user_url, transport=transport, timeout=2.0)
         self._clock = clock
         self._token = ""
-        self._renew_at = self._expires_at = 0.0
+        self._renew_at = self._expires_at = self._retry_at = 0.0
+        self._failure = ""
         self._fetching: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -214,12 +233,14 @@ class ServiceIdentity:
     async def token(self) -> str:
         """The bearer token. Raises Unavailable when there is none and none can be fetched."""
         now = self._clock()
-        if now < self._renew_at:
+        if now < min(self._renew_at, self._expires_at):
             return self._token
-        if self._fetching is None or self._fetching.done():
+        if self._fetching is None or (self._fetching.done() and now >= self._retry_at):
             self._fetching = asyncio.create_task(self._fetch())
         if now >= self._expires_at:
             await asyncio.shield(self._fetching)
+        if now >= self._expires_at and self._failure:
+            raise Unavailable("user", f"no service token for {self.name}: {self._failure}")
         return self._token
 
     def forget(self) -> None:
@@ -233,14 +254,15 @@ class ServiceIdentity:
             )
             answer.raise_for_status()
             body = json.loads(answer.content)
-        except (httpx.HTTPError, ValueError) as error:
-            if self._clock() >= self._expires_at:
-                raise Unavailable("user", f"no service token for {self.name}: {error!r}") from error
+            token, life = str(body["accessToken"]), float(body["expiresIn"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            self._failure = repr(error)
+            self._retry_at = self._clock() + _RETRY_SECONDS
             return
         now = self._clock()
-        self._token = body["accessToken"]
-        self._expires_at = now + body["expiresIn"] - 5
-        self._renew_at = now + body["expiresIn"] / 2
+        self._token, self._failure = token, ""
+        self._expires_at = now + life - 5
+        self._renew_at = now + life / 2
 
 
 Bearer = Callable[[], Awaitable[str]]
