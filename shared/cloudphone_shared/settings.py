@@ -35,7 +35,7 @@ PORTS = {
 T = TypeVar("T", bound=msgspec.Struct)
 Port = Annotated[int, msgspec.Meta(ge=1024, le=65_500)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-Origin = Literal["environment", "file", "toml", "default", "missing"]
+Origin = Literal["environment", "file", "toml", "default", "missing", "unreadable"]
 
 
 class SettingsError(ValueError):
@@ -333,7 +333,7 @@ def _explain(field: msgspec.structs.FieldInfo, sources: _Sources, loaded: msgspe
             value = _convert(field, raw)
         return Setting(variable=variable, value=_shown(field, value, origin), origin=origin)
     except SettingsError as error:
-        return Setting(variable=variable, value="", origin="missing", problem=str(error))
+        return Setting(variable=variable, value="", origin="unreadable", problem=str(error))
 
 
 def _shown(field: msgspec.structs.FieldInfo, value: Any, origin: Origin) -> str:

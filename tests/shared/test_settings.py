@@ -213,6 +213,7 @@ def test_an_explanation_names_every_setting_once_with_its_origin() -> None:
     assert by_name["CLOUDPHONE_PORT_BASE"].origin == "environment"
     assert by_name["CLOUDPHONE_BUS_URL"].value == "nats://127.0.0.1:41022"
     assert by_name["CLOUDPHONE_BUS_URL"].origin == "default"
+    assert by_name["CLOUDPHONE_WARMUP_USERS"].origin == "unreadable"
     assert "expected a whole number" in (by_name["CLOUDPHONE_WARMUP_USERS"].problem or "")
     assert by_name["CLOUDPHONE_CURSOR_KEY"].origin == "missing"
 

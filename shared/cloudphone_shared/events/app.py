@@ -24,4 +24,3 @@ class InstallationChanged(Event, frozen=True, kw_only=True):
     app_id: UUID
     old_state: str | None
     new_state: str | None
-    tenant_id: UUID | None = None

@@ -19,7 +19,6 @@ class OrderCreated(Event, frozen=True, kw_only=True):
     user_id: UUID
     amount: int
     currency: str
-    tenant_id: UUID | None = None
 
 
 class OrderStateChanged(Event, frozen=True, kw_only=True):
@@ -29,7 +28,6 @@ class OrderStateChanged(Event, frozen=True, kw_only=True):
     old_state: str
     new_state: str
     reason: str
-    tenant_id: UUID | None = None
 
 
 class UsageRecorded(Event, frozen=True, kw_only=True):
@@ -41,7 +39,6 @@ class UsageRecorded(Event, frozen=True, kw_only=True):
     user_id: UUID
     started_at: datetime
     stopped_at: datetime | None
-    tenant_id: UUID | None = None
 
 
 class BalanceChanged(Event, frozen=True, kw_only=True):
@@ -50,4 +47,3 @@ class BalanceChanged(Event, frozen=True, kw_only=True):
     currency: str
     available: int
     held: int
-    tenant_id: UUID | None = None

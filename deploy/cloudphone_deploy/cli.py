@@ -1,0 +1,42 @@
+"""The command `cloudphone`."""
+
+import sys
+from typing import Any
+
+import cyclopts
+
+from cloudphone_deploy.errors import CommandError
+from cloudphone_shared.settings import SettingsError
+
+HELP = """A cloud-phone platform behind two BFFs with an aggregation cache that is provably fresh.
+
+On one machine, `cloudphone up` runs everything. Elsewhere, `cloudphone migrate` prepares the databases and
+`cloudphone serve` runs what this machine is for. Settings are environment variables: `cloudphone config` shows them.
+"""
+
+app = cyclopts.App(name="cloudphone", help=HELP, help_format="markdown", result_action="return_value")
+
+# By name, so that a command imports only what it needs.
+COMMANDS = ("up", "down", "serve", "migrate", "config")
+for name in COMMANDS:
+    app.command(f"cloudphone_deploy.commands.{name}:{name}", name=name)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Exits with 1 and one sentence when the thing cannot be done, with 1 and usage when it was not understood."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if all(argument.startswith("-") for argument in arguments):
+        _import_all()
+    try:
+        app(arguments)
+    except (CommandError, SettingsError) as error:
+        print(f"cloudphone: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _import_all() -> None:
+    """Only an imported command has its line in the overview."""
+    for name in COMMANDS:
+        app[name]

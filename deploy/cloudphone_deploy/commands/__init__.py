@@ -1,0 +1,1 @@
+"""The commands of `cloudphone`, one file per group."""

@@ -1,0 +1,82 @@
+"""Databases made, migrated and filled with the demo: what has to be true before the services start."""
+
+import importlib
+import sys
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+import msgspec
+import uvloop
+from cloudphone_shared.database.migrations import migrate
+
+from cloudphone_deploy.demo import Demo
+from cloudphone_deploy.errors import CommandError
+from cloudphone_shared.settings import Databases, load
+
+OWNERS = ("user", "device", "app", "billing", "cache")
+"""Who has tables."""
+
+
+async def create_databases(urls: Iterable[str]) -> list[str]:
+    """Make those that their servers lack, and return their names. Raises CommandError when a server refuses."""
+    made: list[str] = []
+    for url in dict.fromkeys(urls):
+        parts = urlsplit(url)
+        name = unquote(parts.path.lstrip("/"))
+        try:
+            connection = await asyncpg.connect(url)
+        except asyncpg.InvalidCatalogNameError:
+            await _create(urlunsplit(parts._replace(path="/postgres")), name)
+            made.append(name)
+        except (OSError, asyncpg.PostgresError) as error:
+            raise CommandError(
+                f"The database {name} at {parts.hostname}:{parts.port or 5432} refuses: {error}."
+            ) from error
+        else:
+            await connection.close()
+    return made
+
+
+async def migrate_all(databases: Databases) -> None:
+    """One after the other: each owner's tables, to the newest version."""
+    for owner in OWNERS:
+        await migrate(databases.url_of(owner), owner)
+
+
+async def seed(databases: Databases) -> Demo:
+    """The demo, filled in when the databases are empty."""
+    module: Any = importlib.import_module("cloudphone_deploy.seed")
+    return msgspec.convert(await module.seed(databases), Demo, from_attributes=True)
+
+
+async def prepare(*, with_demo: bool) -> Demo:
+    databases = load(Databases)
+    await create_databases(databases.url_of(owner) for owner in OWNERS)
+    await migrate_all(databases)
+    return await seed(databases) if with_demo else Demo()
+
+
+async def _create(server: str, name: str) -> None:
+    try:
+        connection = await asyncpg.connect(server)
+        try:
+            await connection.execute(f'CREATE DATABASE "{name.replace(chr(34), "")}"')
+        finally:
+            await connection.close()
+    except (OSError, asyncpg.PostgresError) as error:
+        raise CommandError(f"The database {name} does not exist and could not be made: {error}.") from error
+
+
+def main() -> None:
+    """As a program of its own: the demo as JSON on standard output, or one sentence on standard error."""
+    try:
+        demo = uvloop.run(prepare(with_demo="--no-seed" not in sys.argv))
+    except CommandError as error:
+        sys.exit(str(error))
+    sys.stdout.buffer.write(msgspec.json.encode(demo))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What an installation on one machine adds to the settings: which servers it runs, where they are, its secrets."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from cloudphone_deploy.errors import CommandError
+from cloudphone_deploy.folder import DataFolder, Secrets
+from cloudphone_shared.settings import (
+    PORTS,
+    Auth,
+    BusSettings,
+    Databases,
+    Limits,
+    Network,
+    Redis,
+    Telemetry,
+    WarmupSettings,
+    explain,
+    load,
+)
+
+
+class Runner(msgspec.Struct, frozen=True, kw_only=True):
+    """`data` is the folder of an installation on one machine, relative to where the command is run."""
+
+    data: str = ".cloudphone"
+
+
+SETTINGS = (Runner, Network, Databases, Redis, BusSettings, Auth, Limits, Telemetry, WarmupSettings)
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """`env` is complete: what was set, and for the rest what the embedded servers and the made secrets give."""
+
+    env: dict[str, str]
+    port_base: int
+    embedded: tuple[str, ...]
+
+
+def data_folder(given: Path | None = None) -> DataFolder:
+    return DataFolder(given or Path(load(Runner).data))
+
+
+def surroundings(secrets: Secrets, env: Mapping[str, str] | None = None) -> Surroundings:
+    """Raises CommandError. Nothing that is set is changed; a server whose URL is set is not embedded."""
+    env = dict(os.environ if env is None else env)
+    base = load(Network, env=env).port_base
+    settings = explain(*SETTINGS, env=env)
+    for setting in settings:
+        if setting.origin == "unreadable":
+            raise CommandError(f"{setting.problem}.")
+    unset = {setting.variable for setting in settings if setting.origin in ("default", "missing")}
+    given = {name: value for name, value in _ours(secrets, base).items() if name in unset}
+    return Surroundings(
+        env=env | given | {"CLOUDPHONE_PORT_BASE": str(base)},
+        port_base=base,
+        embedded=tuple(name for name, urls in _needed(unset).items() if urls & given.keys()),
+    )
+
+
+def of_running(folder: DataFolder) -> dict[str, str]:
+    """The environment for a command beside the installation that uses `folder`; the plain one when there is none."""
+    if not folder.secrets.exists():
+        return dict(os.environ)
+    holder = folder.holder()
+    env = dict(os.environ)
+    if holder:
+        env.setdefault("CLOUDPHONE_PORT_BASE", str(holder.port_base))
+    return surroundings(folder.load_secrets(), env).env
+
+
+def _ours(secrets: Secrets, base: int) -> dict[str, str]:
+    server = f"postgresql://postgres:{secrets.postgres_password}@127.0.0.1:{base + PORTS['postgres']}"
+    return {
+        "CLOUDPHONE_CORE_DATABASE_URL": f"{server}/cloudphone_core",
+        "CLOUDPHONE_BILLING_DATABASE_URL": f"{server}/cloudphone_billing",
+        "CLOUDPHONE_REDIS_URL": f"redis://:{secrets.valkey_password}@127.0.0.1:{base + PORTS['valkey']}/0",
+        "CLOUDPHONE_BUS_URL": f"nats://{secrets.nats_token}@127.0.0.1:{base + PORTS['nats']}",
+        "CLOUDPHONE_FRESHNESS_KEY": secrets.freshness_key,
+        "CLOUDPHONE_CURSOR_KEY": secrets.cursor_key,
+        "CLOUDPHONE_SERVICE_CLIENTS": json.dumps(secrets.service_clients),
+    }
+
+
+def _needed(unset: set[str]) -> dict[str, set[str]]:
+    """By embedded server, the variables that point at it unless set. Core is needed while a service has no own URL."""
+    in_core = {f"CLOUDPHONE_{service}_DATABASE_URL" for service in ("USER", "DEVICE", "APP", "CACHE")}
+    databases = {"CLOUDPHONE_BILLING_DATABASE_URL"}
+    if in_core & unset:
+        databases.add("CLOUDPHONE_CORE_DATABASE_URL")
+    return {"postgres": databases, "valkey": {"CLOUDPHONE_REDIS_URL"}, "nats": {"CLOUDPHONE_BUS_URL"}}
