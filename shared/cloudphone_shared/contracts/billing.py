@@ -73,7 +73,7 @@ class Order(Contract, frozen=True, kw_only=True):
 
 
 class OrderSummary(Contract, frozen=True, kw_only=True):
-    """An order as a list's card shows it: only what `order:<id>` itself covers, and the plan's name through `plan:<id>`."""
+    """An order as a list's card shows it: only what `order:<id>` itself covers."""
 
     id: UUID
     tenant_id: UUID
@@ -117,7 +117,7 @@ class UsageDay(Contract, frozen=True, kw_only=True):
 
 
 class DeviceUsage(Contract, frozen=True, kw_only=True):
-    """Running time of a device in the billing period (a calendar month, UTC) from `period_start` until before `period_end`.
+    """Running time of a device in the billing period, a calendar month in UTC: `period_start` until before `period_end`.
 
     Only the part of a run within the period counts. `seconds` is of closed runs, rounded down; a reader adds the time
     since `open_since`, which is never before the period. `runs` counts those that touch the period; `last_run_at` is
@@ -158,7 +158,7 @@ class UsageRecord(Contract, frozen=True, kw_only=True):
 
 class UsageRecordCreate(Request, frozen=True, kw_only=True):
     """A run's interval, in times with an offset; recorded again with the same `run_id` and the same times it changes
-    nothing. `closed_by` says how the end is known: an event corrects an end that a heartbeat or a reconciliation set."""
+    nothing. `closed_by` says how the end is known; an event corrects an end that a heartbeat or a reconciliation set."""
 
     run_id: UUID
     device_id: UUID

@@ -24,3 +24,4 @@ class InstallationChanged(Event, frozen=True, kw_only=True):
     app_id: UUID
     old_state: str | None
     new_state: str | None
+    tenant_id: UUID | None = None

@@ -19,6 +19,7 @@ class OrderCreated(Event, frozen=True, kw_only=True):
     user_id: UUID
     amount: int
     currency: str
+    tenant_id: UUID | None = None
 
 
 class OrderStateChanged(Event, frozen=True, kw_only=True):
@@ -28,6 +29,7 @@ class OrderStateChanged(Event, frozen=True, kw_only=True):
     old_state: str
     new_state: str
     reason: str
+    tenant_id: UUID | None = None
 
 
 class UsageRecorded(Event, frozen=True, kw_only=True):
@@ -39,6 +41,7 @@ class UsageRecorded(Event, frozen=True, kw_only=True):
     user_id: UUID
     started_at: datetime
     stopped_at: datetime | None
+    tenant_id: UUID | None = None
 
 
 class BalanceChanged(Event, frozen=True, kw_only=True):
@@ -47,3 +50,4 @@ class BalanceChanged(Event, frozen=True, kw_only=True):
     currency: str
     available: int
     held: int
+    tenant_id: UUID | None = None
