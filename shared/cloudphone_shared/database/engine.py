@@ -1,7 +1,7 @@
 """A service's connection to its PostgreSQL schema: one session per use case."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -80,7 +80,7 @@ class Database:
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def _transaction(self, sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
+    async def _transaction(self, sessions: async_sessionmaker[AsyncSession]) -> AsyncGenerator[AsyncSession]:
         try:
             async with sessions() as session, session.begin():
                 await self._connect(session)
@@ -97,7 +97,7 @@ class Database:
         except (OSError, TimeoutError, PoolTimeout, asyncpg.InterfaceError) as error:
             raise Unavailable(self._name, f"{error!r}") from error
         except asyncpg.PostgresError as error:
-            if _is_outage(error.sqlstate):
+            if _is_outage(getattr(error, "sqlstate", None)):
                 raise Unavailable(self._name, f"{error!r}") from error
             raise
 

@@ -31,6 +31,7 @@ class History:
     def __init__(self, service: str, schema: str, folder: Path) -> None:
         self.service = service
         self.schema = schema
+        self.folder = folder
         self.config = Config()
         self.script = ScriptDirectory(str(folder.parent), version_locations=[str(folder)])
         self.config.set_main_option("script_location", str(folder.parent).replace("%", "%%"))

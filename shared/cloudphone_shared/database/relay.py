@@ -7,9 +7,9 @@ over when that connection dies. Numbers are given on the same connection, so who
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import asyncpg
 import msgspec
@@ -148,10 +148,11 @@ class Relay:
                 await self._pause()
 
     @contextlib.asynccontextmanager
-    async def _leading(self) -> AsyncIterator[Connection]:
-        connection: Connection = await asyncpg.connect(  # pyright: ignore[reportUnknownMemberType]
+    async def _leading(self) -> AsyncGenerator[Connection]:
+        connect = cast(Callable[..., Awaitable[Connection]], asyncpg.connect)  # pyright: ignore[reportUnknownMemberType]
+        connection = await connect(
             asyncpg_url(self._database.url),
-            timeout=CONNECT_SECONDS,  # pyright: ignore[reportArgumentType]
+            timeout=CONNECT_SECONDS,
             server_settings={
                 "application_name": f"cloudphone {self._service} relay",
                 "lock_timeout": f"{TURN_SECONDS}s",
@@ -210,9 +211,7 @@ class Relay:
         while rows := await connection.fetch(self._sql(_NUMBERED_BEFORE), BATCH, timeout=STATEMENT_SECONDS):
             await self._publish(connection, [self._envelope(row) for row in rows], [])
 
-    async def _publish(
-        self, connection: Connection, changes: list[Envelope], heartbeat: list[Envelope]
-    ) -> None:
+    async def _publish(self, connection: Connection, changes: list[Envelope], heartbeat: list[Envelope]) -> None:
         try:
             await self._bus.publish([*changes, *heartbeat])
         except (Unavailable, OSError, TimeoutError) as error:

@@ -89,10 +89,10 @@ def common_tables(metadata: sa.MetaData) -> None:
     sa.Table(
         "service_state",
         metadata,
-        sa.Column("only", sa.Boolean, primary_key=True, server_default=sa.true()),
+        sa.Column("single", sa.Boolean, primary_key=True, server_default=sa.true()),
         sa.Column("incarnation", sa.BigInteger, nullable=False),
         sa.Column("last_seq", sa.BigInteger, nullable=False),
-        sa.CheckConstraint("only", name="one_row"),
+        sa.CheckConstraint("single", name="one_row"),
     )
 
 

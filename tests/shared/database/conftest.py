@@ -1,0 +1,46 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cloudphone_shared.database import Database, History, upgrade
+from tests.servers import Postgres
+
+FIRST = """
+from alembic import op
+import sqlalchemy as sa
+from cloudphone_shared.database import create_common_tables
+
+revision = "0001"
+down_revision = None
+
+def upgrade() -> None:
+    create_common_tables(op, "shop")
+    op.create_table(
+        "things",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("rank", sa.BigInteger(), nullable=True),
+        sa.Column("price", sa.Numeric(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.clock_timestamp(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_things"),
+    )
+"""
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    """The migrations of a service `shop`, whose schema is `shop` too."""
+    folder = tmp_path / "migrations" / "versions"
+    folder.mkdir(parents=True)
+    (folder / "0001_things.py").write_text(FIRST)
+    return History("shop", "shop", folder)
+
+
+@pytest.fixture
+async def database(postgres: Postgres, history: History) -> AsyncIterator[Database]:
+    url = await postgres.database()
+    await upgrade(url, history)
+    database = Database(url, schema="shop", service="shop")
+    yield database
+    await database.close()
