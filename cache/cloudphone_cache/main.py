@@ -1,0 +1,118 @@
+"""The cache worker's HTTP process: warm-ups triggered, watched and scheduled."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+from uuid import UUID
+
+from cloudphone_shared.auth import JWKS_PATH, TokenVerifier
+from cloudphone_shared.contracts.common import Answer, Page
+from cloudphone_shared.contracts.warmup import WarmupRun, WarmupSchedule, WarmupStatus
+from cloudphone_shared.database import Cursors, Database
+from cloudphone_shared.http.app import create_app as http_app
+from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.edge import Edge
+from cloudphone_shared.settings import Auth, Databases, Network, WarmupSettings, load
+from litestar import Litestar, get, post, put
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, JSONBody, Parameter
+
+from . import runs
+
+_READ = [requires("warmups:read")]
+_MANAGE = [requires("warmups:manage")]
+
+
+@get("/v1/warmups", guards=_READ)
+async def show_status(database: NamedDependency[Database], cron: NamedDependency[str]) -> Answer[WarmupStatus]:
+    async with database.reading() as session:
+        return Answer(data=await runs.status(session, cron), entities={})
+
+
+@get("/v1/warmups/runs", guards=_READ)
+async def list_runs(
+    database: NamedDependency[Database],
+    cursors: NamedDependency[Cursors],
+    limit: Annotated[int, Parameter(query="limit")] = 20,
+    cursor: Annotated[str | None, Parameter(query="cursor")] = None,
+) -> Answer[Page[WarmupRun]]:
+    async with database.reading() as session:
+        return Answer(data=await runs.history(session, cursors, limit=limit, cursor=cursor), entities={})
+
+
+@get("/v1/warmups/runs/{run_id:uuid}", guards=_READ)
+async def show_run(run_id: FromPath[UUID], database: NamedDependency[Database]) -> Answer[WarmupRun]:
+    async with database.reading() as session:
+        return Answer(data=await runs.find(session, run_id), entities={})
+
+
+@post("/v1/warmups/runs", guards=_MANAGE, status_code=202)
+async def trigger_run(database: NamedDependency[Database]) -> Answer[WarmupRun]:
+    async with database.writing() as session:
+        return Answer(data=await runs.trigger(session, "manual"), entities={})
+
+
+@post("/v1/warmups/pause", guards=_MANAGE, status_code=200)
+async def pause(database: NamedDependency[Database], cron: NamedDependency[str]) -> Answer[WarmupStatus]:
+    return await _set_paused(database, cron, paused=True)
+
+
+@post("/v1/warmups/resume", guards=_MANAGE, status_code=200)
+async def resume(database: NamedDependency[Database], cron: NamedDependency[str]) -> Answer[WarmupStatus]:
+    return await _set_paused(database, cron, paused=False)
+
+
+@put("/v1/warmups/schedule", guards=_MANAGE)
+async def reschedule(
+    data: JSONBody[WarmupSchedule], database: NamedDependency[Database], cron: NamedDependency[str]
+) -> Answer[WarmupStatus]:
+    async with database.writing() as session:
+        await runs.reschedule(session, data.cron)
+        return Answer(data=await runs.status(session, cron), entities={})
+
+
+async def _set_paused(database: Database, cron: str, *, paused: bool) -> Answer[WarmupStatus]:
+    async with database.writing() as session:
+        await runs.pause(session, paused=paused)
+        return Answer(data=await runs.status(session, cron), entities={})
+
+
+def create_app(
+    *, database: Database | None = None, verifier: TokenVerifier | None = None, cursor_key: str | None = None
+) -> Edge:
+    """With no arguments everything is as the settings say."""
+    db = database or warmup_database()
+    cursors = Cursors(cursor_key or load(Auth).cursor_key)
+    cron = load(WarmupSettings).warmup_schedule
+
+    async def provide_database() -> Database:
+        return db
+
+    async def provide_cursors() -> Cursors:
+        return cursors
+
+    async def provide_cron() -> str:
+        return cron
+
+    @asynccontextmanager
+    async def closing(app: Litestar) -> AsyncIterator[None]:
+        yield
+        await db.close()
+
+    return http_app(
+        "cache-worker",
+        [show_status, list_runs, show_run, trigger_run, pause, resume, reschedule],
+        verifier=verifier or TokenVerifier(load(Network).url_of("user") + JWKS_PATH),
+        ready={"database": db.ready},
+        lifespan=[closing],
+        dependencies={
+            "database": Provide(provide_database),
+            "cursors": Provide(provide_cursors),
+            "cron": Provide(provide_cron),
+        },
+    )
+
+
+def warmup_database() -> Database:
+    databases = load(Databases)
+    return Database(databases.url_of("cache"), schema="warmup", service="cache", pool_size=4)
