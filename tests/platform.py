@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 import httpx
-from cloudphone_shared.settings import PORTS
 
+from cloudphone_shared.settings import PORTS
 from tests.servers import Guard, Postgres, Server, free_port
 
 SERVICES = ("user", "device", "app", "billing")
@@ -31,7 +31,9 @@ class Process(Server):
     scheme = "http"
     starts_within = 60.0
 
-    def __init__(self, names: Sequence[str], environment: Mapping[str, str], port: int | None, ports: list[int]) -> None:
+    def __init__(
+        self, names: Sequence[str], environment: Mapping[str, str], port: int | None, ports: list[int]
+    ) -> None:
         super().__init__()
         self.names = names
         self._environment = {**environment, "HOME": str(self.folder)}
@@ -91,7 +93,9 @@ class Platform:
     ) -> None:
         self.base = free_base()
         self.databases = _databases(postgres, apart=seven_databases)
-        clients = {name: f"secret-of-{name}" for name in ("bff-admin", "bff-user", "cache-worker", "operations", *SERVICES)}
+        clients = {
+            name: f"secret-of-{name}" for name in ("bff-admin", "bff-user", "cache-worker", "operations", *SERVICES)
+        }
         self.environment = {
             "CLOUDPHONE_PORT_BASE": str(self.base),
             "CLOUDPHONE_REDIS_URL": redis_url,
@@ -112,7 +116,9 @@ class Platform:
     def prepare(self) -> None:
         """Migrates and seeds."""
         command = [sys.executable, "-m", "cloudphone_deploy.prepare"]
-        done = subprocess.run(command, env={**os.environ, **self.environment}, capture_output=True, check=False, timeout=120)
+        done = subprocess.run(
+            command, env={**os.environ, **self.environment}, capture_output=True, check=False, timeout=120
+        )
         if done.returncode:
             raise RuntimeError(f"prepare failed:\n{done.stderr.decode()[-4000:]}")
         self.demo = json.loads(done.stdout)

@@ -3,13 +3,15 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
-import asyncpg
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
 from cloudphone_shared.database import Database
 from cloudphone_shared.errors import Unavailable
 
@@ -42,43 +44,42 @@ class Leader:
         """Until cancelled; outages of the database are waited out."""
         while True:
             try:
-                async with self._elected() as ended:
-                    await self._lead(ended)
+                async with self._elected() as (connection, woken):
+                    await self._lead(connection, woken)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Unavailable) as error:
                 log.warning("warmup_leader_waits", error=repr(error))
             await asyncio.sleep(_STANDBY_SECONDS)
 
     @asynccontextmanager
-    async def _elected(self) -> AsyncIterator[asyncio.Event]:
+    async def _elected(self) -> AsyncGenerator[tuple[Any, asyncio.Event]]:
         """The lock, held on a connection of its own; the event is set by a change, or by the connection's end."""
-        connection = await asyncpg.connect(self._database.url, timeout=3)
+        connection: Any = await asyncpg.connect(self._database.url, timeout=3)
         woken = asyncio.Event()
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", _LOCK):
-                await asyncio.sleep(_STANDBY_SECONDS)
+                await asyncio.sleep(_STANDBY_SECONDS)  # waits for another process's lock
             await connection.add_listener(runs.CHANNEL, lambda *_: woken.set())
             connection.add_termination_listener(lambda *_: woken.set())
             log.info("warmup_leader_elected", leader=self._name)
-            self._connection = connection
-            yield woken
+            yield connection, woken
         finally:
             await connection.close(timeout=2)
 
-    async def _lead(self, woken: asyncio.Event) -> None:
+    async def _lead(self, connection: Any, woken: asyncio.Event) -> None:
         async with self._database.writing() as session:
             await runs.abandon_interrupted(session)
-        scheduler = AsyncIOScheduler(timezone=UTC)
+        scheduler: Any = AsyncIOScheduler(timezone=UTC)
         scheduler.start()
         try:
-            while not self._connection.is_closed():
+            while not connection.is_closed():
                 woken.clear()
                 await self._follow_schedule(scheduler)
-                await self._run_queued(scheduler)
+                await self._run_queued()
                 await _woken_within(woken, _LOOK_SECONDS)
         finally:
             scheduler.shutdown(wait=False)
 
-    async def _follow_schedule(self, scheduler: AsyncIOScheduler) -> None:
+    async def _follow_schedule(self, scheduler: Any) -> None:
         async with self._database.writing() as session:
             status = await runs.status(session, self._cron)
             job = scheduler.get_job(_JOB)
@@ -100,7 +101,7 @@ class Leader:
         except Unavailable as error:
             log.warning("warmup_not_triggered", reason=error.reason)
 
-    async def _run_queued(self, scheduler: AsyncIOScheduler) -> None:
+    async def _run_queued(self) -> None:
         async with self._database.writing() as session:
             run_id = await runs.take(session)
         if run_id is None:

@@ -1,9 +1,12 @@
 """The cache worker's HTTP process: warm-ups triggered, watched and scheduled."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Annotated
 from uuid import UUID
+
+from litestar import Litestar, get, post, put
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from cloudphone_shared.auth import JWKS_PATH, TokenVerifier
 from cloudphone_shared.contracts.common import Answer, Page
@@ -13,9 +16,6 @@ from cloudphone_shared.http.app import create_app as http_app
 from cloudphone_shared.http.app import requires
 from cloudphone_shared.http.edge import Edge
 from cloudphone_shared.settings import Auth, Databases, Network, WarmupSettings, load
-from litestar import Litestar, get, post, put
-from litestar.di import NamedDependency, Provide
-from litestar.params import FromPath, JSONBody, Parameter
 
 from . import runs
 
@@ -33,8 +33,8 @@ async def show_status(database: NamedDependency[Database], cron: NamedDependency
 async def list_runs(
     database: NamedDependency[Database],
     cursors: NamedDependency[Cursors],
-    limit: Annotated[int, Parameter(query="limit")] = 20,
-    cursor: Annotated[str | None, Parameter(query="cursor")] = None,
+    limit: FromQuery[int] = 20,
+    cursor: FromQuery[str | None] = None,
 ) -> Answer[Page[WarmupRun]]:
     async with database.reading() as session:
         return Answer(data=await runs.history(session, cursors, limit=limit, cursor=cursor), entities={})
@@ -95,7 +95,7 @@ def create_app(
         return cron
 
     @asynccontextmanager
-    async def closing(app: Litestar) -> AsyncIterator[None]:
+    async def closing(app: Litestar) -> AsyncGenerator[None]:
         yield
         await db.close()
 

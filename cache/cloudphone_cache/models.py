@@ -5,9 +5,10 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from cloudphone_shared.database import base
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
+
+from cloudphone_shared.database import base
 
 Base = base("warmup")
 
@@ -52,9 +53,9 @@ class Schedule(Base):
     """One row. `cron` None: as the settings say. `leader` and `next_run_at` are the leader's notes for readers."""
 
     __tablename__ = "schedule"
-    __table_args__ = (sa.CheckConstraint("only", name="one_row"),)
+    __table_args__ = (sa.CheckConstraint("present", name="one_row"),)
 
-    only: Mapped[bool] = mapped_column(primary_key=True, server_default=sa.true())
+    present: Mapped[bool] = mapped_column(primary_key=True, server_default=sa.true())
     cron: Mapped[str | None]
     paused: Mapped[bool]
     leader: Mapped[str | None]

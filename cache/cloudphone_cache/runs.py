@@ -6,13 +6,14 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 from apscheduler.triggers.cron import CronTrigger
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from cloudphone_shared.contracts.common import Page
 from cloudphone_shared.contracts.warmup import WarmupRun, WarmupStatus
 from cloudphone_shared.database import Cursors, Sorts, page
 from cloudphone_shared.errors import FieldError, Invalid, NotFound
 from cloudphone_shared.ids import uuid7
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from .models import ACTIVE, Run, Schedule
 from .warmup import Progress
@@ -25,9 +26,8 @@ _SORTS = Sorts({"requestedAt": Run.requested_at}, tiebreak=Run.id, default="-req
 
 async def trigger(session: AsyncSession, how: str) -> WarmupRun:
     """A queued run; the active one if there is one: two triggers at once make one run."""
-    row = {"id": uuid7(), "trigger": how, "state": "queued", "requested_at": datetime.now(UTC), "failures": []}
-    counts = dict.fromkeys(("total", "filled", "skipped", "failed"), 0)
-    await session.execute(insert(Run).values(row | counts).on_conflict_do_nothing())
+    row = {"id": uuid7(), "trigger": how, "state": "queued", "requested_at": datetime.now(UTC), **_counts(Progress())}
+    await session.execute(insert(Run).values(row).on_conflict_do_nothing())
     await _notify(session)
     return _contract((await session.scalars(sa.select(Run).where(Run.state.in_(ACTIVE)))).one())
 
@@ -41,8 +41,10 @@ async def take(session: AsyncSession) -> UUID | None:
 async def abandon_interrupted(session: AsyncSession) -> int:
     """Runs that a leader left unfinished fail. For a new leader, before it takes any."""
     failure = [{"key": "", "reason": "the process that ran it ended"}]
-    ended = sa.update(Run).where(Run.state == "running").values(
-        state="failed", finished_at=datetime.now(UTC), failures=failure
+    ended = (
+        sa.update(Run)
+        .where(Run.state == "running")
+        .values(state="failed", finished_at=datetime.now(UTC), failures=failure)
     )
     return len((await session.scalars(ended.returning(Run.id))).all())
 
@@ -115,7 +117,7 @@ async def prune(session: AsyncSession, *, keep: int = 2000) -> None:
 def parse_cron(cron: str) -> CronTrigger:
     """Raises Invalid."""
     try:
-        return CronTrigger.from_crontab(cron, timezone=UTC)
+        return CronTrigger.from_crontab(cron, timezone=UTC)  # pyright: ignore[reportUnknownMemberType]
     except ValueError as error:
         message = f"is not a cron expression such as */5 * * * *: {error}"
         raise Invalid(f"{cron!r} {message}", errors=[FieldError(field="cron", message=message)]) from None

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
+
 from cloudphone_shared.contracts.warmup import WarmupFailure, WarmupFill, WarmupKey, WarmupPlan, WarmupResult
 from cloudphone_shared.errors import DomainError, Unavailable
 

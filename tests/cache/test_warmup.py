@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+
 from cloudphone_cache import runs
 from cloudphone_cache.leader import Leader
 from cloudphone_cache.main import create_app
@@ -13,7 +14,6 @@ from cloudphone_shared.contracts.warmup import WarmupFill, WarmupKey, WarmupPlan
 from cloudphone_shared.database import Database
 from cloudphone_shared.database.migrations import History, differences, migrate
 from cloudphone_shared.errors import Invalid, Unavailable
-
 from tests.conditions import eventually
 from tests.servers import Postgres
 from tests.signing import Signer, client_of

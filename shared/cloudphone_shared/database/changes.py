@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ..contracts.common import Contract
+from ..contracts.common import Answer, Contract
 from ..http.app import requires
 from .engine import Database
 from .tables import in_schema, schema_of
@@ -47,10 +47,6 @@ class Changes(Contract, frozen=True, kw_only=True):
     incarnation: int
 
 
-class ChangesAnswer(Contract, frozen=True, kw_only=True):
-    data: Changes
-
-
 async def changes_after(session: AsyncSession, after: int, limit: int = 1000) -> Changes:
     """The changes numbered above `after`, published or about to be. Wants a session of `reading()`."""
     schema = schema_of(session)
@@ -86,10 +82,10 @@ def changes_route(database: Database, service: str) -> HTTPRouteHandler:
         after: Annotated[int, Parameter(query="after", ge=0, le=2**53)] = 0,
         since_ms: Annotated[int | None, Parameter(query="since_ms", ge=0, le=86_400_000)] = None,
         limit: Annotated[int, Parameter(query="limit", ge=1, le=MOST_CHANGES)] = 1000,
-    ) -> ChangesAnswer:
+    ) -> Answer[Changes]:
         async with database.reading() as session:
             if since_ms is not None:
-                return ChangesAnswer(data=await changes_since(session, since_ms, limit))
-            return ChangesAnswer(data=await changes_after(session, after, limit))
+                return Answer(data=await changes_since(session, since_ms, limit), entities={})
+            return Answer(data=await changes_after(session, after, limit), entities={})
 
     return changes

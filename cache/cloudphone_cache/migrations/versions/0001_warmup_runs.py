@@ -2,8 +2,9 @@
 
 import sqlalchemy as sa
 from alembic import op
-from cloudphone_shared.database.migrations import create_common_tables
 from sqlalchemy.dialects.postgresql import JSONB
+
+from cloudphone_shared.database.migrations import create_common_tables
 
 revision = "0001"
 down_revision = None
@@ -43,13 +44,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "schedule",
-        sa.Column("only", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("present", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("cron", sa.Text()),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("leader", sa.Text()),
         sa.Column("next_run_at", sa.DateTime(timezone=True)),
-        sa.PrimaryKeyConstraint("only", name="pk_schedule"),
-        sa.CheckConstraint("only", name="one_row"),
+        sa.PrimaryKeyConstraint("present", name="pk_schedule"),
+        sa.CheckConstraint("present", name="one_row"),
         schema=_SCHEMA,
     )
-    op.execute(f"INSERT INTO {_SCHEMA}.schedule (paused) VALUES (false)")
+    op.execute("INSERT INTO warmup.schedule (paused) VALUES (false)")
