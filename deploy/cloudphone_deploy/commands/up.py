@@ -28,6 +28,7 @@ def up(
     seed: Annotated[bool, Parameter(help="Fill empty databases with demo data.")] = True,
     quiet: Annotated[bool, Parameter(negative="", help="Say nothing but what goes wrong.")] = False,
     json: Json = False,
+    only_servers: Annotated[bool, Parameter(negative="", help="Start no services: for those run by hand.")] = False,
     detach: Annotated[bool, Parameter(negative="", help="Return once all is ready, and leave it running.")] = False,
 ) -> None:
     """Run the whole platform on this machine, until Ctrl-C or `cloudphone down`.
@@ -46,19 +47,18 @@ def up(
     folder = data_folder(data)
     style = "json" if json else "quiet" if quiet else "full"
     if detach:
-        _detached(folder, seed, style)
+        options = [*([] if seed else ["--no-seed"]), *(["--only-servers"] if only_servers else [])]
+        _detached(folder, [*options, *([] if style == "full" else [f"--{style}"])])
     else:
-        asyncio.run(run_up(folder, Announcement(style), with_demo=seed))
+        asyncio.run(run_up(folder, Announcement(style), with_demo=seed, servers_only=only_servers))
 
 
-def _detached(folder: DataFolder, seed: bool, style: str) -> None:
+def _detached(folder: DataFolder, options: list[str]) -> None:
     """The same command in a session of its own; what it says is shown until it is ready, and kept in up.log."""
-    options = [*([] if seed else ["--no-seed"]), *([] if style == "full" else [f"--{style}"])]
     command = [sys.executable, "-m", "cloudphone_deploy", "up", "--data", str(folder.path), *options]
     with refusing(folder.path):
         folder.logs.mkdir(parents=True, exist_ok=True)
         output = folder.logs / "up.log"
-        # A file of its own until we know whether another supervisor writes to up.log.
         with output.open("wb") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -66,7 +66,8 @@ def _detached(folder: DataFolder, seed: bool, style: str) -> None:
     end = time.monotonic() + DETACHED_SECONDS
     while not _is_up(folder, process.pid):
         if process.poll() is not None:
-            raise CommandError(tail(output).strip().removeprefix("cloudphone: ") or "It did not start.")
+            lines = tail(output).strip().splitlines() or ["It did not start."]
+            raise CommandError(lines[-1].removeprefix("cloudphone: "))
         if time.monotonic() > end:
             process.terminate()
             raise CommandError(
