@@ -100,7 +100,11 @@ async def _run(listening: dict[str, int | None], host: str, units: dict[str, tup
         running = await _start(stack, listening, host, units)
         settle_memory()
         log.info("serving", units=list(listening))
-        await _first_end(running)
+        try:
+            await _first_end(running)
+        except asyncio.CancelledError:
+            # Told to stop: what was entered is left in the ordinary way, with nothing raised into it.
+            return
 
 
 async def _start(

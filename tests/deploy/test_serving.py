@@ -42,8 +42,8 @@ class Served:
     async def _read(self) -> None:
         assert self.process
         assert self.process.stdout
-        while text := await self.process.stdout.read(4096):
-            self.said += text.decode()
+        while line := await self.process.stdout.readline():
+            self.said += line.decode()
 
 
 @pytest.fixture

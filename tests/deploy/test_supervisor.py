@@ -83,8 +83,8 @@ async def test_a_program_that_ignores_its_signal_is_killed_in_time(tmp_path: Pat
 
 async def test_programs_stop_group_after_group(tmp_path: Path) -> None:
     order = tmp_path / "order"
-    code = "import pathlib, signal, sys, time\n" + (
-        "def end(*_):\n"
+    code = (
+        "import pathlib, signal, sys, time\ndef end(*_):\n"
         f"    time.sleep(0.1); open({str(order)!r}, 'a').write(sys.argv[1].split('/')[-1] + ' '); sys.exit()\n"
         "signal.signal(signal.SIGTERM, end); pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
     )
@@ -104,7 +104,8 @@ async def test_a_program_whose_supervisor_is_gone_already_never_begins(tmp_path:
 
 
 async def test_a_program_dies_with_its_supervisor(tmp_path: Path) -> None:
-    supervisor = "import subprocess, sys; from cloudphone_deploy.supervisor import launched; " + (
+    supervisor = (
+        "import subprocess; from cloudphone_deploy.supervisor import launched; "
         "p = subprocess.Popen(launched(['/bin/sleep', '60'])); print(p.pid, flush=True); p.wait()"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", supervisor, stdout=subprocess.PIPE)
