@@ -1,0 +1,65 @@
+"""The device service's HTTP process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.di import Provide
+
+from cloudphone_shared.auth import JWKS_PATH, ServiceIdentity, TokenVerifier
+from cloudphone_shared.clients.core import CoreClients
+from cloudphone_shared.database import Cursors, Database, changes_route
+from cloudphone_shared.http.app import create_app as create_http_app
+from cloudphone_shared.http.edge import Edge
+from cloudphone_shared.settings import Auth, Databases, Limits, Network, load
+
+from .fleet_routes import FLEET_ROUTES
+from .models import SCHEMA
+from .routes import DEVICE_ROUTES
+
+NAME = "device"
+
+
+def create_app(
+    *,
+    database: Database | None = None,
+    verifier: TokenVerifier | None = None,
+    core: CoreClients | None = None,
+    cursor_key: str | None = None,
+    body_limit_bytes: int | None = None,
+) -> Edge:
+    """What is not given comes from the settings. The app closes what it works with when it stops."""
+    database = database or open_database()
+    core = core or _open_clients()
+    cursors = Cursors(cursor_key or load(Auth).cursor_key)
+
+    @asynccontextmanager
+    async def closing(app: Litestar) -> AsyncIterator[None]:
+        async with core:
+            yield
+        await database.close()
+
+    return create_http_app(
+        NAME,
+        [*DEVICE_ROUTES, *FLEET_ROUTES, changes_route(database, NAME)],
+        verifier=verifier or TokenVerifier(load(Network).url_of("user") + JWKS_PATH),
+        ready={"database": database.ready},
+        lifespan=[closing],
+        dependencies={
+            "database": Provide(lambda: database, sync_to_thread=False),
+            "core": Provide(lambda: core, sync_to_thread=False),
+            "cursors": Provide(lambda: cursors, sync_to_thread=False),
+        },
+        body_limit_bytes=body_limit_bytes or load(Limits).body_limit_bytes,
+    )
+
+
+def open_database() -> Database:
+    settings = load(Databases)
+    return Database(settings.url_of(NAME), schema=SCHEMA, service=NAME, pool_size=settings.database_pool_size)
+
+
+def _open_clients() -> CoreClients:
+    network = load(Network)
+    identity = ServiceIdentity(NAME, load(Auth).secret_of(NAME), network.url_of("user"))
+    return CoreClients(network.url_of, identity)

@@ -1,0 +1,283 @@
+"""Devices over HTTP. What a caller may not see is 404, whoever's it is."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Request, Response, delete, get, patch, post
+from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from cloudphone_shared.auth import Caller
+from cloudphone_shared.clients.core import CoreClients
+from cloudphone_shared.contracts.common import Answer, Many, Page
+from cloudphone_shared.contracts.device import (
+    Device,
+    DeviceAssign,
+    DeviceCreate,
+    DevicePatch,
+    DeviceState,
+    DeviceStatistics,
+    DeviceSummary,
+    StateChange,
+)
+from cloudphone_shared.contracts.user import User
+from cloudphone_shared.database import DEFAULT_LIMIT, MAX_LIMIT, Cursors, Database, Reply, idempotent, request_hash
+from cloudphone_shared.errors import FieldError, Forbidden, Invalid, NotFound
+from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.preconditions import etag, expected_version
+
+from . import queries, service
+
+IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
+IdempotencyKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
+Change = Callable[[AsyncSession, Caller, UUID, int | None], Awaitable[dict[str, int]]]
+
+_LIST = frozenset(
+    {"state", "ownerId", "nodeId", "tag", "tenantId", "assigned", "search", "sort", "cursor", "limit"},
+)
+
+
+async def _known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """A misspelt filter would answer with everything."""
+    if unknown := sorted(set(connection.query_params) - _LIST):
+        errors = [FieldError(field=name, message="is not a parameter of this list") for name in unknown]
+        raise Invalid("The list has no such parameter", errors=errors)
+
+
+@get("/v1/devices", guards=[requires("devices:read"), _known_parameters])
+async def list_devices(
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    cursors: NamedDependency[Cursors],
+    state: Annotated[DeviceState | None, QueryParameter()] = None,
+    owner_id: Annotated[UUID | None, QueryParameter(name="ownerId")] = None,
+    node_id: Annotated[UUID | None, QueryParameter(name="nodeId")] = None,
+    tag: Annotated[str | None, QueryParameter(max_length=40)] = None,
+    tenant_id: Annotated[UUID | None, QueryParameter(name="tenantId")] = None,
+    assigned: Annotated[bool | None, QueryParameter()] = None,
+    search: Annotated[str | None, QueryParameter(max_length=100)] = None,
+    sort: Annotated[str | None, QueryParameter(max_length=100)] = None,
+    cursor: Annotated[str | None, QueryParameter()] = None,
+    limit: Annotated[int, QueryParameter()] = DEFAULT_LIMIT,
+) -> Answer[Page[UUID]]:
+    wanted = queries.DeviceFilter(
+        state=state,
+        owner_id=owner_id,
+        node_id=node_id,
+        tag=tag,
+        tenant_id=tenant_id,
+        assigned=assigned,
+        search=search,
+    )
+    async with database.reading() as session:
+        return await queries.device_ids(
+            session, caller, wanted, cursors=cursors, sort=sort, cursor=cursor, limit=limit
+        )
+
+
+@get("/v1/devices/batch", guards=[requires("devices:read")])
+async def get_cards(
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    ids: Annotated[str, QueryParameter(max_length=MAX_LIMIT * 40)],
+) -> Answer[Many[DeviceSummary]]:
+    device_ids = _parse_ids(ids)
+    async with database.reading() as session:
+        return await queries.cards(session, caller, device_ids)
+
+
+@get("/v1/devices/statistics", guards=[requires("devices:read")])
+async def get_statistics(
+    caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> Answer[DeviceStatistics]:
+    async with database.reading() as session:
+        return await queries.statistics(session, caller)
+
+
+@post("/v1/devices", guards=[requires("devices:manage")])
+async def create_device(
+    request: Request[Any, Any, Any],
+    data: JSONBody[DeviceCreate],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    core: NamedDependency[CoreClients],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[Any]:
+    tenant_id = await _tenant_of(caller, data.tenant_id, core)
+
+    async def create(session: AsyncSession) -> Reply:
+        device_id, announced = await service.create_device(session, caller, data, tenant_id)
+        answer = await queries.changed_device(session, caller, device_id, announced)
+        headers = {"Location": f"/v1/devices/{device_id}", "ETag": etag(answer.data.version)}
+        return Reply.of(answer, status=201, headers=headers)
+
+    asked = request_hash(caller.id, "POST", request.url.path, await request.body())
+    return (await idempotent(database, caller.tenant_id, idempotency_key, asked, create)).response()
+
+
+@get("/v1/devices/{device_id:uuid}", guards=[requires("devices:read")])
+async def get_device(
+    device_id: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> Response[Answer[Device]]:
+    async with database.reading() as session:
+        return _versioned(await queries.device(session, caller, device_id))
+
+
+@patch("/v1/devices/{device_id:uuid}", guards=[requires("devices:write")])
+async def change_device(
+    device_id: FromPath[UUID],
+    data: JSONBody[DevicePatch],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    if_match: IfMatch = None,
+) -> Response[Answer[Device]]:
+    async with database.writing() as session:
+        announced = await service.change_device(session, caller, device_id, data, expected_version(if_match))
+        return _versioned(await queries.changed_device(session, caller, device_id, announced))
+
+
+@delete("/v1/devices/{device_id:uuid}", status_code=200, guards=[requires("devices:manage")])
+async def delete_device(
+    device_id: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    if_match: IfMatch = None,
+) -> Answer[None]:
+    async with database.writing() as session:
+        announced = await service.delete_device(session, caller, device_id, expected_version(if_match))
+    return Answer(data=None, entities=announced)
+
+
+@post("/v1/devices/{device_id:uuid}/assign", guards=[requires("devices:manage")])
+async def assign_device(
+    request: Request[Any, Any, Any],
+    device_id: FromPath[UUID],
+    data: JSONBody[DeviceAssign],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    core: NamedDependency[CoreClients],
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response[Any]:
+    expected = expected_version(if_match)
+    owner = await _owner(core, data.owner_id)
+
+    async def assign(session: AsyncSession) -> Reply:
+        announced = await service.assign_device(session, caller, device_id, owner, expected)
+        answer = await queries.changed_device(session, caller, device_id, announced)
+        return Reply.of(answer, status=200, headers={"ETag": etag(answer.data.version)})
+
+    asked = request_hash(caller.id, "POST", request.url.path, await request.body())
+    return (await idempotent(database, caller.tenant_id, idempotency_key, asked, assign)).response()
+
+
+@post("/v1/devices/{device_id:uuid}/unassign", status_code=200, guards=[requires("devices:manage")])
+async def unassign_device(
+    device_id: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    if_match: IfMatch = None,
+) -> Response[Answer[Device]]:
+    return await _carry_out(service.unassign_device, device_id, caller, database, if_match)
+
+
+@post("/v1/devices/{device_id:uuid}/maintenance", status_code=200, guards=[requires("devices:manage")])
+async def enter_maintenance(
+    device_id: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    if_match: IfMatch = None,
+) -> Response[Answer[Device]]:
+    return await _carry_out(service.enter_maintenance, device_id, caller, database, if_match)
+
+
+@post("/v1/devices/{device_id:uuid}/idle", status_code=200, guards=[requires("devices:manage")])
+async def leave_maintenance(
+    device_id: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    if_match: IfMatch = None,
+) -> Response[Answer[Device]]:
+    return await _carry_out(service.leave_maintenance, device_id, caller, database, if_match)
+
+
+@get("/v1/devices/{device_id:uuid}/history", guards=[requires("devices:read")])
+async def get_history(
+    device_id: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> Answer[list[StateChange]]:
+    async with database.reading() as session:
+        return await queries.history(session, caller, device_id)
+
+
+@get("/v1/users/{user_id:uuid}/devices", guards=[requires("devices:read")])
+async def get_devices_of_user(
+    user_id: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> Answer[list[UUID]]:
+    async with database.reading() as session:
+        return await queries.devices_of(session, caller, user_id)
+
+
+async def _carry_out(
+    change: Change, device_id: UUID, caller: Caller, database: Database, if_match: str | None
+) -> Response[Answer[Device]]:
+    async with database.writing() as session:
+        announced = await change(session, caller, device_id, expected_version(if_match))
+        return _versioned(await queries.changed_device(session, caller, device_id, announced))
+
+
+def _versioned(answer: Answer[Device]) -> Response[Answer[Device]]:
+    return Response(answer, headers={"ETag": etag(answer.data.version)}, status_code=200)
+
+
+def _parse_ids(text: str) -> list[UUID]:
+    """Each once. Raises Invalid for anything but 1 to 100 UUIDs with commas between."""
+    try:
+        found = list(dict.fromkeys(UUID(part) for part in text.split(",")))
+    except ValueError:
+        found = []
+    if not 1 <= len(found) <= MAX_LIMIT:
+        message = f"must be 1 to {MAX_LIMIT} ids with commas between"
+        raise Invalid(f"ids {message}", errors=[FieldError(field="ids", message=message)])
+    return found
+
+
+async def _owner(core: CoreClients, user_id: UUID) -> User:
+    try:
+        return await core.user.get(user_id)
+    except NotFound:
+        raise service.unknown_owner(user_id) from None
+
+
+async def _tenant_of(caller: Caller, wanted: UUID | None, core: CoreClients) -> UUID:
+    """The caller's own tenant unless another is named. Raises Forbidden, and Invalid for one that is not there."""
+    if wanted is None or str(wanted) == caller.tenant_id:
+        if not caller.tenant_id:
+            raise Invalid("Name the tenant: the caller has none", errors=[FieldError(field="tenantId", message="missing")])
+        return UUID(caller.tenant_id)
+    if caller.data_scope != "all":
+        raise Forbidden("Only a caller who sees all tenants may name another one")
+    if all(tenant.id != wanted for tenant in await core.user.tenants()):
+        message = f"there is no tenant {wanted}"
+        raise Invalid(message.capitalize(), errors=[FieldError(field="tenantId", message=message)])
+    return wanted
+
+
+DEVICE_ROUTES = [
+    list_devices,
+    get_cards,
+    get_statistics,
+    create_device,
+    get_device,
+    change_device,
+    delete_device,
+    assign_device,
+    unassign_device,
+    enter_maintenance,
+    leave_maintenance,
+    get_history,
+    get_devices_of_user,
+]
