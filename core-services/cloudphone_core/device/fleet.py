@@ -20,7 +20,7 @@ from cloudphone_shared.database.versions import versions_of
 from cloudphone_shared.errors import AlreadyExists, Conflict, NotFound
 from cloudphone_shared.events.device import NodeChanged, TemplateChanged
 from cloudphone_shared.http.preconditions import check_version
-from cloudphone_shared.ids import new_id
+from cloudphone_shared.ids import uuid7
 
 from .models import DeviceRow, NodeRow, TemplateRow
 
@@ -29,7 +29,7 @@ Versions = dict[str, int]
 
 async def create_node(session: AsyncSession, wanted: NodeCreate) -> tuple[UUID, Versions]:
     """Online from the start. Raises AlreadyExists for a name in use."""
-    node = NodeRow(id=new_id(), status="online", created_at=datetime.now(UTC), **_fields(wanted))
+    node = NodeRow(id=uuid7(), status="online", created_at=datetime.now(UTC), **_fields(wanted))
     session.add(node)
     await _flush(session, f"A node named {wanted.name} exists already")
     event = NodeChanged(node_id=node.id, status=node.status, changed=["created"])
@@ -60,7 +60,7 @@ async def delete_node(session: AsyncSession, node_id: UUID, expected: int | None
 
 async def create_template(session: AsyncSession, wanted: TemplateCreate) -> tuple[UUID, Versions]:
     """Raises AlreadyExists for a name in use."""
-    template = TemplateRow(id=new_id(), created_at=datetime.now(UTC), **_fields(wanted))
+    template = TemplateRow(id=uuid7(), created_at=datetime.now(UTC), **_fields(wanted))
     session.add(template)
     await _flush(session, f"A template named {wanted.name} exists already")
     event = TemplateChanged(template_id=template.id, changed=["created"])

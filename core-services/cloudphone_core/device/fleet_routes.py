@@ -95,9 +95,7 @@ async def list_templates(database: NamedDependency[Database]) -> Answer[list[Tem
 
 
 @get("/v1/templates/{template_id:uuid}", guards=[requires("devices:read")])
-async def get_template(
-    template_id: FromPath[UUID], database: NamedDependency[Database]
-) -> Response[Answer[Template]]:
+async def get_template(template_id: FromPath[UUID], database: NamedDependency[Database]) -> Response[Answer[Template]]:
     async with database.reading() as session:
         return _versioned(await fleet_queries.template(session, template_id))
 

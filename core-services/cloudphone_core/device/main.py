@@ -1,6 +1,6 @@
 """The device service's HTTP process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
@@ -34,7 +34,7 @@ def create_app(
     cursors = Cursors(cursor_key or load(Auth).cursor_key)
 
     @asynccontextmanager
-    async def closing(app: Litestar) -> AsyncIterator[None]:
+    async def closing(app: Litestar) -> AsyncGenerator[None]:
         async with core:
             yield
         await database.close()

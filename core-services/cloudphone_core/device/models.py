@@ -62,7 +62,7 @@ class TemplateRow(Base):
 
 
 class OwnerRow(Base):
-    """What we last heard of a user, at the user's `version`: an assignment that meets a newer rename takes the newer name.
+    """What was last heard of a user, at the user's `version`: an assignment that meets a newer rename takes that name.
 
     `name` and `email` are empty once the user is deleted.
     """

@@ -193,7 +193,7 @@ def _matching(wanted: DeviceFilter) -> Iterable[ColumnElement[bool]]:
         yield sa.or_(*(column.icontains(wanted.search, autoescape=True) for column in searched))
 
 
-def _whole(device_id: UUID) -> sa.Select[DeviceRow, NodeRow | None, TemplateRow]:
+def _whole(device_id: UUID) -> sa.Select[DeviceRow, NodeRow, TemplateRow]:
     return (
         sa.select(DeviceRow, NodeRow, TemplateRow)
         .join(TemplateRow, TemplateRow.id == DeviceRow.template_id)

@@ -53,7 +53,7 @@ async def list_devices(
     caller: NamedDependency[Caller],
     database: NamedDependency[Database],
     cursors: NamedDependency[Cursors],
-    state: Annotated[DeviceState | None, QueryParameter()] = None,
+    in_state: Annotated[DeviceState | None, QueryParameter(name="state")] = None,
     owner_id: Annotated[UUID | None, QueryParameter(name="ownerId")] = None,
     node_id: Annotated[UUID | None, QueryParameter(name="nodeId")] = None,
     tag: Annotated[str | None, QueryParameter(max_length=40)] = None,
@@ -65,7 +65,7 @@ async def list_devices(
     limit: Annotated[int, QueryParameter()] = DEFAULT_LIMIT,
 ) -> Answer[Page[UUID]]:
     wanted = queries.DeviceFilter(
-        state=state,
+        state=in_state,
         owner_id=owner_id,
         node_id=node_id,
         tag=tag,
@@ -74,9 +74,7 @@ async def list_devices(
         search=search,
     )
     async with database.reading() as session:
-        return await queries.device_ids(
-            session, caller, wanted, cursors=cursors, sort=sort, cursor=cursor, limit=limit
-        )
+        return await queries.device_ids(session, caller, wanted, cursors=cursors, sort=sort, cursor=cursor, limit=limit)
 
 
 @get("/v1/devices/batch", guards=[requires("devices:read")])
@@ -256,7 +254,9 @@ async def _tenant_of(caller: Caller, wanted: UUID | None, core: CoreClients) -> 
     """The caller's own tenant unless another is named. Raises Forbidden, and Invalid for one that is not there."""
     if wanted is None or str(wanted) == caller.tenant_id:
         if not caller.tenant_id:
-            raise Invalid("Name the tenant: the caller has none", errors=[FieldError(field="tenantId", message="missing")])
+            raise Invalid(
+                "Name the tenant: the caller has none", errors=[FieldError(field="tenantId", message="missing")]
+            )
         return UUID(caller.tenant_id)
     if caller.data_scope != "all":
         raise Forbidden("Only a caller who sees all tenants may name another one")

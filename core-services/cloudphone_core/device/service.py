@@ -21,7 +21,7 @@ from cloudphone_shared.errors import Conflict, Invalid, NotFound
 from cloudphone_shared.events.device import DeviceCreated, DeviceDeleted, DeviceStatusChanged, DeviceUpdated
 from cloudphone_shared.events.envelope import Event
 from cloudphone_shared.http.preconditions import check_version
-from cloudphone_shared.ids import new_id
+from cloudphone_shared.ids import uuid7
 
 from .models import DeviceRow, NodeRow, StateLogRow, TemplateRow
 from .owners import learn_owner
@@ -45,7 +45,7 @@ async def create_device(
         await _check_room(session, wanted.node_id)
     now = datetime.now(UTC)
     device = DeviceRow(
-        id=new_id(),
+        id=uuid7(),
         tenant_id=tenant_id,
         name=wanted.name,
         node_id=wanted.node_id,

@@ -1,0 +1,1 @@
+"""Device's schema, step by step."""
