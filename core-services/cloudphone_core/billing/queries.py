@@ -1,0 +1,224 @@
+"""What billing answers about plans, orders and balances. Each function wants a session of `reading()`, or the writing
+one that holds the row's lock."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import ColumnElement, false, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from cloudphone_shared import entities
+from cloudphone_shared.auth import Caller
+from cloudphone_shared.contracts.billing import (
+    Balance,
+    BillingStatistics,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderSummary,
+    Plan,
+)
+from cloudphone_shared.contracts.common import Answer, Many, Page
+from cloudphone_shared.database.pagination import Cursors, Sorts, page
+from cloudphone_shared.database.versions import versions_of
+from cloudphone_shared.errors import NotFound
+
+from .models import BalanceRow, OrderEventRow, OrderRow, PlanRow, UsageRow
+
+LATEST_ORDERS = 50
+REVENUE_DAYS = timedelta(days=30)
+_EARNED = "paid", "completed"
+_SORTS = Sorts(
+    {
+        "createdAt": OrderRow.created_at,
+        "amount": OrderRow.amount,
+        "state": OrderRow.state,
+        "userName": OrderRow.user_name,
+    },
+    tiebreak=OrderRow.id,
+    default="-createdAt",
+)
+
+
+class OrderListing(msgspec.Struct, frozen=True, kw_only=True):
+    """Which orders are asked for, and which page of them."""
+
+    state: OrderState | None
+    user_id: UUID | None
+    device_id: UUID | None
+    plan_id: UUID | None
+    tenant_id: UUID | None
+    search: str | None
+    sort: str | None
+    cursor: str | None
+    limit: int
+
+
+async def plan_list(session: AsyncSession, caller: Caller) -> Answer[list[Plan]]:
+    """Customers are shown what is offered; who serves or sells sees all."""
+    statement = select(PlanRow).order_by(PlanRow.active.desc(), PlanRow.name, PlanRow.id)
+    if caller.data_scope == "self":
+        statement = statement.where(PlanRow.active)
+    rows = (await session.scalars(statement)).all()
+    shown = await versions_of(session, entities.plans(), *(entities.plan(row.id) for row in rows))
+    return Answer(data=[_plan(row, shown) for row in rows], entities=shown)
+
+
+async def plan(session: AsyncSession, plan_id: UUID) -> Answer[Plan]:
+    row = await session.get(PlanRow, plan_id)
+    shown = await versions_of(session, entities.plan(plan_id))
+    if row is None:
+        raise NotFound(entities=shown)
+    return Answer(data=_plan(row, shown), entities=shown)
+
+
+async def order(session: AsyncSession, caller: Caller, order_id: UUID) -> Answer[Order]:
+    row = await session.get(OrderRow, order_id)
+    if row is None or not caller.sees(row.tenant_id, row.user_id):
+        raise NotFound(entities=await versions_of(session, entities.order(order_id)))
+    shown = await versions_of(session, entities.order(order_id), entities.plan(row.plan_id))
+    return Answer(data=await _order(session, row, shown), entities=shown)
+
+
+async def orders(session: AsyncSession, caller: Caller, order_ids: Sequence[UUID]) -> Answer[Many[OrderSummary]]:
+    statement = select(OrderRow).where(OrderRow.id.in_(order_ids), *within_scope(caller))
+    rows = {row.id: row for row in await session.scalars(statement)}
+    versions = await versions_of(session, *map(entities.order, order_ids))
+    found: dict[str, Answer[OrderSummary]] = {}
+    absent: dict[str, dict[str, int]] = {}
+    for order_id in order_ids:
+        own = {entities.order(order_id): versions[entities.order(order_id)]}
+        if row := rows.get(order_id):
+            found[str(order_id)] = Answer(data=_summary(row, versions), entities=own)
+        else:
+            absent[str(order_id)] = own
+    return Answer(data=Many(found=found, absent=absent), entities={})
+
+
+async def order_page(session: AsyncSession, caller: Caller, asked: OrderListing, cursors: Cursors) -> Page[UUID]:
+    matching = {
+        "state": OrderRow.state,
+        "user_id": OrderRow.user_id,
+        "device_id": OrderRow.device_id,
+        "plan_id": OrderRow.plan_id,
+        "tenant_id": OrderRow.tenant_id,
+    }
+    filters = {name: getattr(asked, name) for name in matching if getattr(asked, name) is not None}
+    statement = select(OrderRow.id).where(*within_scope(caller))
+    statement = statement.where(*(matching[name] == value for name, value in filters.items()))
+    if asked.search:
+        looked_in = OrderRow.user_name, OrderRow.user_email, OrderRow.device_name
+        statement = statement.where(or_(*(column.icontains(asked.search, autoescape=True) for column in looked_in)))
+    scope = f"orders {caller.data_scope} {caller.tenant_id} {caller.id} {sorted(filters.items())} {asked.search}"
+    found = await page(
+        session,
+        statement,
+        _SORTS.parse(asked.sort),
+        cursors=cursors,
+        scope=scope,
+        cursor=asked.cursor,
+        limit=asked.limit,
+    )
+    return Page(items=found.items, next_cursor=found.next_cursor)
+
+
+async def orders_of(session: AsyncSession, caller: Caller, user_id: UUID) -> Answer[list[OrderSummary]]:
+    statement = select(OrderRow).where(OrderRow.user_id == user_id, *within_scope(caller))
+    latest = statement.order_by(OrderRow.created_at.desc(), OrderRow.id.desc()).limit(LATEST_ORDERS)
+    rows = (await session.scalars(latest)).all()
+    shown = await versions_of(session, entities.orders_of(user_id), *(entities.order(row.id) for row in rows))
+    return Answer(data=[_summary(row, shown) for row in rows], entities=shown)
+
+
+async def balance(session: AsyncSession, user_id: UUID) -> Answer[Balance | None]:
+    row = await session.get(BalanceRow, user_id)
+    found = None if row is None else msgspec.convert(row, Balance, from_attributes=True)
+    return Answer(data=found, entities=await versions_of(session, entities.balance(user_id)))
+
+
+async def statistics(session: AsyncSession, caller: Caller, now: datetime) -> Answer[BillingStatistics]:
+    scope = within_scope(caller)
+    states = await session.execute(select(OrderRow.state, func.count()).where(*scope).group_by(OrderRow.state))
+    by_state: dict[str, int] = {state: int(count) for state, count in states}
+    earned = select(OrderRow.currency, func.sum(OrderRow.amount)).where(
+        OrderRow.state.in_(_EARNED), OrderRow.created_at >= now - REVENUE_DAYS, *scope
+    )
+    revenue = {currency: int(total) for currency, total in await session.execute(earned.group_by(OrderRow.currency))}
+    running = select(func.count()).select_from(UsageRow).where(UsageRow.stopped_at.is_(None))
+    return Answer(
+        data=BillingStatistics(
+            orders=sum(by_state.values()),
+            by_state=by_state,
+            revenue_30d=revenue,
+            running_now=(await session.scalar(running.where(*within_scope(caller, UsageRow)))) or 0,
+        ),
+        entities={},
+    )
+
+
+def within_scope(caller: Caller, of: type[OrderRow] | type[UsageRow] = OrderRow) -> list[ColumnElement[bool]]:
+    """The rows that the caller may see."""
+    if caller.data_scope == "all":
+        return []
+    try:
+        return [
+            of.tenant_id == UUID(caller.tenant_id) if caller.data_scope == "tenant" else of.user_id == UUID(caller.id)
+        ]
+    except ValueError:
+        return [false()]
+
+
+def _plan(row: PlanRow, versions: dict[str, int]) -> Plan:
+    return Plan(
+        id=row.id,
+        name=row.name,
+        price=row.price,
+        currency=row.currency,
+        period_days=row.period_days,
+        included_hours=row.included_hours,
+        active=row.active,
+        created_at=row.created_at,
+        version=versions[entities.plan(row.id)],
+    )
+
+
+async def _order(session: AsyncSession, row: OrderRow, versions: dict[str, int]) -> Order:
+    plan_name = await session.scalar(select(PlanRow.name).where(PlanRow.id == row.plan_id))
+    steps = select(OrderEventRow).where(OrderEventRow.order_id == row.id).order_by(OrderEventRow.number)
+    return Order(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        user_id=row.user_id,
+        user_name=row.user_name,
+        user_email=row.user_email,
+        device_id=row.device_id,
+        device_name=row.device_name,
+        plan_id=row.plan_id,
+        plan_name=plan_name or "",
+        amount=row.amount,
+        currency=row.currency,
+        state=row.state,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        history=[OrderEvent(state=step.state, reason=step.reason, at=step.at) for step in await session.scalars(steps)],
+        version=versions[entities.order(row.id)],
+    )
+
+
+def _summary(row: OrderRow, versions: dict[str, int]) -> OrderSummary:
+    return OrderSummary(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        user_id=row.user_id,
+        user_name=row.user_name,
+        device_id=row.device_id,
+        device_name=row.device_name,
+        plan_id=row.plan_id,
+        amount=row.amount,
+        currency=row.currency,
+        state=row.state,
+        created_at=row.created_at,
+        version=versions[entities.order(row.id)],
+    )

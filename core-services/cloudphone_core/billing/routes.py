@@ -1,0 +1,327 @@
+"""Billing over HTTP, in URL order."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Request, Response, delete, get, patch, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, Parameter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from cloudphone_shared.auth import Caller
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts.billing import (
+    Balance,
+    BalanceSet,
+    BillingStatistics,
+    DeviceUsage,
+    Order,
+    OrderCancel,
+    OrderCreate,
+    OrderPatch,
+    OrderState,
+    OrderSummary,
+    Plan,
+    PlanCreate,
+    PlanPatch,
+    UsageDay,
+    UsageRecord,
+    UsageRecordCreate,
+    UserUsage,
+)
+from cloudphone_shared.contracts.common import Answer, Many, Page
+from cloudphone_shared.database import Database
+from cloudphone_shared.database.idempotency import Reply, idempotent, request_hash
+from cloudphone_shared.database.pagination import Cursors
+from cloudphone_shared.errors import FieldError, Invalid
+from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.preconditions import etag, expected_version
+
+from . import metering, owners, queries, service, usage
+
+IfMatch = Annotated[str | None, Parameter(header="If-Match", required=False)]
+Key = Annotated[str | None, Parameter(header="Idempotency-Key", required=False)]
+Search = Annotated[str | None, Parameter(query="search", max_length=100)]
+UserId = Annotated[UUID | None, Parameter(query="userId")]
+DeviceId = Annotated[UUID | None, Parameter(query="deviceId")]
+PlanId = Annotated[UUID | None, Parameter(query="planId")]
+TenantId = Annotated[UUID | None, Parameter(query="tenantId")]
+Limit = Annotated[int, Parameter(query="limit", ge=1, le=100)]
+Days = Annotated[int, Parameter(query="days", ge=1, le=366)]
+MOST_IDS = 100
+
+
+class Billing(msgspec.Struct, frozen=True):
+    """What the handlers stand on. `now` gives the present time in UTC."""
+
+    database: Database
+    core: CoreClients
+    cursors: Cursors
+    now: Callable[[], datetime]
+
+
+Stand = NamedDependency[Billing]
+Who = NamedDependency[Caller]
+
+
+@get("/v1/plans", guards=[requires("plans:read")])
+async def list_plans(billing: Stand, caller: Who) -> Answer[list[Plan]]:
+    async with billing.database.reading() as session:
+        return await queries.plan_list(session, caller)
+
+
+@post("/v1/plans", guards=[requires("plans:manage")])
+async def create_plan(
+    request: Request[Any, Any, Any], data: JSONBody[PlanCreate], billing: Stand, caller: Who, key: Key = None
+) -> Response[Any]:
+    async def make(session: AsyncSession) -> Reply:
+        plan_id = await service.create_plan(session, caller, data, billing.now())
+        return _created(f"/v1/plans/{plan_id}", await queries.plan(session, plan_id))
+
+    return await _once(request, billing, caller, key, make)
+
+
+@get("/v1/plans/{plan_id:uuid}", guards=[requires("plans:read")])
+async def get_plan(plan_id: FromPath[UUID], billing: Stand) -> Response[Answer[Plan]]:
+    async with billing.database.reading() as session:
+        return _tagged(await queries.plan(session, plan_id))
+
+
+@patch("/v1/plans/{plan_id:uuid}", guards=[requires("plans:manage")])
+async def change_plan(
+    plan_id: FromPath[UUID], data: JSONBody[PlanPatch], billing: Stand, caller: Who, if_match: IfMatch = None
+) -> Response[Answer[Plan]]:
+    expected = expected_version(if_match)
+    async with billing.database.writing() as session:
+        await service.change_plan(session, caller, plan_id, data, expected=expected)
+        return _tagged(await queries.plan(session, plan_id))
+
+
+@delete("/v1/plans/{plan_id:uuid}", guards=[requires("plans:manage")], status_code=200)
+async def delete_plan(plan_id: FromPath[UUID], billing: Stand, caller: Who, if_match: IfMatch = None) -> Answer[None]:
+    expected = expected_version(if_match)
+    async with billing.database.writing() as session:
+        return Answer(data=None, entities=await service.delete_plan(session, caller, plan_id, expected=expected))
+
+
+@get("/v1/orders", guards=[requires("orders:read")])
+async def list_orders(
+    billing: Stand,
+    caller: Who,
+    state: OrderState | None = None,
+    user_id: UserId = None,
+    device_id: DeviceId = None,
+    plan_id: PlanId = None,
+    tenant_id: TenantId = None,
+    search: Search = None,
+    sort: str | None = None,
+    cursor: str | None = None,
+    limit: Limit = 20,
+) -> Answer[Page[UUID]]:
+    asked = queries.OrderListing(
+        state=state,
+        user_id=user_id,
+        device_id=device_id,
+        plan_id=plan_id,
+        tenant_id=tenant_id,
+        search=search,
+        sort=sort,
+        cursor=cursor,
+        limit=limit,
+    )
+    async with billing.database.reading() as session:
+        return Answer(data=await queries.order_page(session, caller, asked, billing.cursors), entities={})
+
+
+@post("/v1/orders", guards=[requires("orders:write")])
+async def create_order(
+    request: Request[Any, Any, Any], data: JSONBody[OrderCreate], billing: Stand, caller: Who, key: Key = None
+) -> Response[Any]:
+    user_id = data.user_id or _own_id(caller)
+    own = str(user_id) == caller.id
+    if not own:
+        caller.require("orders:manage")
+
+    async def make(session: AsyncSession) -> Reply:
+        order_id = await service.create_order(session, data.plan_id, user, device, actor=caller.id, at=billing.now())
+        return _created(f"/v1/orders/{order_id}", await queries.order(session, caller, order_id))
+
+    user = await owners.active_user(billing.core, caller, user_id)
+    device = data.device_id and await owners.device_for(
+        billing.core,
+        data.device_id,
+        tenant_id=user.tenant_id,
+        owner_id=user.id if caller.data_scope == "self" else None,
+    )
+    return await _once(request, billing, caller, key, make)
+
+
+@get("/v1/orders/batch", guards=[requires("orders:read")])
+async def orders_batch(billing: Stand, caller: Who, ids: str) -> Answer[Many[OrderSummary]]:
+    order_ids = _ids(ids)
+    async with billing.database.reading() as session:
+        return await queries.orders(session, caller, order_ids)
+
+
+@get("/v1/orders/{order_id:uuid}", guards=[requires("orders:read")])
+async def get_order(order_id: FromPath[UUID], billing: Stand, caller: Who) -> Response[Answer[Order]]:
+    async with billing.database.reading() as session:
+        return _tagged(await queries.order(session, caller, order_id))
+
+
+@patch("/v1/orders/{order_id:uuid}", guards=[requires("orders:manage")])
+async def change_order(
+    order_id: FromPath[UUID], data: JSONBody[OrderPatch], billing: Stand, caller: Who, if_match: IfMatch = None
+) -> Response[Answer[Order]]:
+    expected = expected_version(if_match)
+    device = None
+    if data.device_id is not msgspec.UNSET:
+        device = await owners.device_named(billing.core, caller, data.device_id)
+    async with billing.database.writing() as session:
+        await service.take_step(
+            session, caller, order_id, data.state, data.reason, device, expected=expected, at=billing.now()
+        )
+        return _tagged(await queries.order(session, caller, order_id))
+
+
+@post("/v1/orders/{order_id:uuid}/cancel", guards=[requires("orders:write")], status_code=200)
+async def cancel_order(
+    order_id: FromPath[UUID], data: JSONBody[OrderCancel], billing: Stand, caller: Who, if_match: IfMatch = None
+) -> Response[Answer[Order]]:
+    expected = expected_version(if_match)
+    async with billing.database.writing() as session:
+        await service.cancel_order(session, caller, order_id, data.reason, expected=expected, at=billing.now())
+        return _tagged(await queries.order(session, caller, order_id))
+
+
+@get("/v1/users/{user_id:uuid}/orders", guards=[requires("orders:read")])
+async def orders_of(user_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[list[OrderSummary]]:
+    await owners.may_see_user(billing.core, caller, user_id)
+    async with billing.database.reading() as session:
+        return await queries.orders_of(session, caller, user_id)
+
+
+@get("/v1/users/{user_id:uuid}/balance", guards=[requires("orders:read")])
+async def balance_of(user_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[Balance | None]:
+    await owners.may_see_user(billing.core, caller, user_id)
+    async with billing.database.reading() as session:
+        return await queries.balance(session, user_id)
+
+
+@put("/v1/users/{user_id:uuid}/balance", guards=[requires("balances:manage")])
+async def set_balance(
+    user_id: FromPath[UUID], data: JSONBody[BalanceSet], billing: Stand, caller: Who
+) -> Answer[Balance | None]:
+    user = await owners.user_named(billing.core, caller, user_id)
+    async with billing.database.writing() as session:
+        await service.set_balance(session, user, data, billing.now())
+        return await queries.balance(session, user_id)
+
+
+@get("/v1/users/{user_id:uuid}/usage", guards=[requires("usage:read")])
+async def usage_of_user(user_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[UserUsage]:
+    await owners.may_see_user(billing.core, caller, user_id)
+    async with billing.database.reading() as session:
+        return await usage.user_usage(session, user_id, billing.now())
+
+
+@get("/v1/users/{user_id:uuid}/usage/days", guards=[requires("usage:read")])
+async def usage_days(user_id: FromPath[UUID], billing: Stand, caller: Who, days: Days = 30) -> Answer[list[UsageDay]]:
+    await owners.may_see_user(billing.core, caller, user_id)
+    async with billing.database.reading() as session:
+        return await usage.usage_days(session, user_id, billing.now(), days)
+
+
+@get("/v1/devices/{device_id:uuid}/usage", guards=[requires("usage:read")])
+async def usage_of_device(device_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[DeviceUsage]:
+    await owners.may_see_device(billing.core, caller, device_id)
+    user_id = _own_id(caller) if caller.data_scope == "self" else None
+    async with billing.database.reading() as session:
+        return await usage.device_usage(session, device_id, billing.now(), user_id=user_id)
+
+
+@post("/v1/usage-records", guards=[requires("usage:record")])
+async def record_usage(
+    request: Request[Any, Any, Any], data: JSONBody[UsageRecordCreate], billing: Stand, caller: Who, key: Key = None
+) -> Response[Any]:
+    metering.check_times(data, billing.now())
+    tenant_id = await _tenant_of_run(billing, caller, data)
+
+    async def make(session: AsyncSession) -> Reply:
+        await metering.record_usage(session, tenant_id, data, billing.now())
+        place = {"Location": f"/v1/usage-records/{data.run_id}"}
+        return Reply.of(await usage.usage_record(session, caller, data.run_id), headers=place)
+
+    return await _once(request, billing, caller, key, make)
+
+
+@get("/v1/usage-records/{run_id:uuid}", guards=[requires("usage:read")])
+async def get_usage_record(run_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[UsageRecord]:
+    async with billing.database.reading() as session:
+        return await usage.usage_record(session, caller, run_id)
+
+
+@get("/v1/billing/statistics", guards=[requires("dashboard:read")])
+async def billing_statistics(billing: Stand, caller: Who) -> Answer[BillingStatistics]:
+    async with billing.database.reading() as session:
+        return await queries.statistics(session, caller, billing.now())
+
+
+HANDLERS = [
+    list_plans, create_plan, get_plan, change_plan, delete_plan,
+    list_orders, create_order, orders_batch, get_order, change_order, cancel_order,
+    orders_of, balance_of, set_balance, usage_of_user, usage_days,
+    usage_of_device, record_usage, get_usage_record, billing_statistics,
+]  # fmt: skip
+
+
+async def _tenant_of_run(billing: Billing, caller: Caller, record: UsageRecordCreate) -> UUID:
+    """A run's tenant is its device's; a run known already needs nobody asked, so late facts outlive their device."""
+    async with billing.database.reading() as session:
+        if known := await metering.tenant_of_run(session, caller, record.run_id):
+            return known
+    user = await owners.user_named(billing.core, caller, record.user_id)
+    await owners.device_for(billing.core, record.device_id, tenant_id=user.tenant_id)
+    return user.tenant_id
+
+
+async def _once(
+    request: Request[Any, Any, Any],
+    billing: Billing,
+    caller: Caller,
+    key: str | None,
+    make: Callable[[AsyncSession], Awaitable[Reply]],
+) -> Response[Any]:
+    same = request_hash(caller.id, request.method, request.url.path, await request.body())
+    return (await idempotent(billing.database, caller.tenant_id, key, same, make)).response()
+
+
+def _created(place: str, answer: Answer[Any]) -> Reply:
+    return Reply.of(answer, headers={"Location": place, "ETag": etag(answer.data.version)})
+
+
+def _tagged(answer: Answer[Any]) -> Response[Any]:
+    return Response(answer, headers={"ETag": etag(answer.data.version)})
+
+
+def _own_id(caller: Caller) -> UUID:
+    try:
+        return UUID(caller.id)
+    except ValueError:
+        raise Invalid("A service has no things of its own: name the user") from None
+
+
+def _ids(text: str) -> list[UUID]:
+    try:
+        found = list(dict.fromkeys(UUID(part) for part in text.split(",") if part))
+    except ValueError:
+        raise Invalid("ids must be UUIDs with commas between", errors=[_wrong_ids]) from None
+    if len(found) > MOST_IDS:
+        raise Invalid(f"At most {MOST_IDS} ids at once", errors=[_wrong_ids])
+    return found
+
+
+_wrong_ids = FieldError(field="ids", message=f"1 to {MOST_IDS} UUIDs with commas between")
