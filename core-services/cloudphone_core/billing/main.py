@@ -27,15 +27,14 @@ def create_app(
     database: Database | None = None,
     verifier: TokenVerifier | None = None,
     core: CoreClients | None = None,
-    cursors: Cursors | None = None,
+    cursor_key: str | None = None,
+    body_limit_bytes: int | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Edge:
     """What is not given is made from the settings. The app closes what it stands on when it stops."""
-    network = load(Network)
-    database = database or connect()
-    verifier = verifier or TokenVerifier(network.url_of("user") + JWKS_PATH)
-    core = core or _core_clients(network)
-    billing = Billing(database, core, cursors or Cursors(load(Auth).cursor_key), now)
+    database = database or open_database()
+    core = core or _open_clients()
+    billing = Billing(database, core, Cursors(cursor_key or load(Auth).cursor_key), now)
 
     @contextlib.asynccontextmanager
     async def open_clients(app: Litestar) -> AsyncGenerator[None]:
@@ -46,20 +45,21 @@ def create_app(
     return http_app(
         NAME,
         [*HANDLERS, changes_route(database, NAME)],
-        verifier=verifier,
+        verifier=verifier or TokenVerifier(load(Network).url_of("user") + JWKS_PATH),
         ready={"database": database.ready},
         lifespan=[open_clients],
         dependencies={"billing": Provide(lambda: billing, sync_to_thread=False)},
-        body_limit_bytes=load(Limits).body_limit_bytes,
+        body_limit_bytes=body_limit_bytes or load(Limits).body_limit_bytes,
     )
 
 
-def connect() -> Database:
+def open_database() -> Database:
     """Billing's own database, as the settings name it."""
     databases = load(Databases)
     return Database(databases.url_of(NAME), schema=SCHEMA, service=NAME, pool_size=databases.database_pool_size)
 
 
-def _core_clients(network: Network) -> CoreClients:
+def _open_clients() -> CoreClients:
+    network = load(Network)
     identity = ServiceIdentity(NAME, load(Auth).secret_of(NAME), network.url_of("user"))
     return CoreClients(network.url_of, identity)

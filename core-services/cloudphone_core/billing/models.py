@@ -120,7 +120,9 @@ class UsageRow(Base):
     started_at: Mapped[datetime] = mapped_column(Moment)
     stopped_at: Mapped[datetime | None] = mapped_column(Moment)
     closed_by: Mapped[ClosedBy | None] = mapped_column(String(10))
-    period: Mapped[Range[datetime]] = mapped_column(TSTZRANGE, Computed("tstzrange(started_at, stopped_at)"))
+    period: Mapped[Range[datetime]] = mapped_column(
+        TSTZRANGE, Computed("tstzrange(started_at, stopped_at)", persisted=True)
+    )
 
     __table_args__ = (
         CheckConstraint("stopped_at >= started_at", name="stops_after_start"),

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, delete, get, patch, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, Parameter
+from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.auth import Caller
@@ -42,15 +42,16 @@ from cloudphone_shared.http.preconditions import etag, expected_version
 
 from . import metering, owners, queries, service, usage
 
-IfMatch = Annotated[str | None, Parameter(header="If-Match", required=False)]
-Key = Annotated[str | None, Parameter(header="Idempotency-Key", required=False)]
-Search = Annotated[str | None, Parameter(query="search", max_length=100)]
-UserId = Annotated[UUID | None, Parameter(query="userId")]
-DeviceId = Annotated[UUID | None, Parameter(query="deviceId")]
-PlanId = Annotated[UUID | None, Parameter(query="planId")]
-TenantId = Annotated[UUID | None, Parameter(query="tenantId")]
-Limit = Annotated[int, Parameter(query="limit", ge=1, le=100)]
-Days = Annotated[int, Parameter(query="days", ge=1, le=366)]
+IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
+Key = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
+Search = Annotated[str | None, QueryParameter(name="search", max_length=100)]
+InState = Annotated[OrderState | None, QueryParameter(name="state")]
+UserId = Annotated[UUID | None, QueryParameter(name="userId")]
+DeviceId = Annotated[UUID | None, QueryParameter(name="deviceId")]
+PlanId = Annotated[UUID | None, QueryParameter(name="planId")]
+TenantId = Annotated[UUID | None, QueryParameter(name="tenantId")]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=100)]
+Days = Annotated[int, QueryParameter(name="days", ge=1, le=366)]
 MOST_IDS = 100
 
 
@@ -111,18 +112,18 @@ async def delete_plan(plan_id: FromPath[UUID], billing: Stand, caller: Who, if_m
 async def list_orders(
     billing: Stand,
     caller: Who,
-    state: OrderState | None = None,
+    in_state: InState = None,
     user_id: UserId = None,
     device_id: DeviceId = None,
     plan_id: PlanId = None,
     tenant_id: TenantId = None,
     search: Search = None,
-    sort: str | None = None,
-    cursor: str | None = None,
+    sort: FromQuery[str | None] = None,
+    cursor: FromQuery[str | None] = None,
     limit: Limit = 20,
 ) -> Answer[Page[UUID]]:
     asked = queries.OrderListing(
-        state=state,
+        state=in_state,
         user_id=user_id,
         device_id=device_id,
         plan_id=plan_id,
@@ -160,7 +161,7 @@ async def create_order(
 
 
 @get("/v1/orders/batch", guards=[requires("orders:read")])
-async def orders_batch(billing: Stand, caller: Who, ids: str) -> Answer[Many[OrderSummary]]:
+async def orders_batch(billing: Stand, caller: Who, ids: FromQuery[str]) -> Answer[Many[OrderSummary]]:
     order_ids = _ids(ids)
     async with billing.database.reading() as session:
         return await queries.orders(session, caller, order_ids)

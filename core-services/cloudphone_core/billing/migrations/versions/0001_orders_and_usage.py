@@ -82,7 +82,7 @@ TABLES = (
         started_at timestamptz NOT NULL,
         stopped_at timestamptz,
         closed_by varchar(10),
-        period tstzrange GENERATED ALWAYS AS (tstzrange(started_at, stopped_at)) NOT NULL,
+        period tstzrange GENERATED ALWAYS AS (tstzrange(started_at, stopped_at)) STORED NOT NULL,
         CONSTRAINT pk_usage_records PRIMARY KEY (id),
         CONSTRAINT ck_usage_records_stops_after_start CHECK (stopped_at >= started_at),
         CONSTRAINT ck_usage_records_closed_by_somebody CHECK ((stopped_at IS NULL) = (closed_by IS NULL)),

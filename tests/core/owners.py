@@ -1,0 +1,92 @@
+"""Stands for the user and the device service where only whether they know an id matters."""
+
+import json
+from datetime import UTC, datetime
+from uuid import UUID
+
+import httpx
+import jwt
+import msgspec
+
+from cloudphone_shared import entities
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts.common import Answer
+from cloudphone_shared.contracts.device import Device, TemplateSummary
+from cloudphone_shared.contracts.user import User
+from cloudphone_shared.ids import uuid7
+from tests.signing import Signer
+
+_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Owners:
+    """Answers `/v1/users/{id}` and `/v1/devices/{id}` with what it was told, to callers who may see it; 404 else.
+
+    `away` names services that give no answer.
+    """
+
+    def __init__(self) -> None:
+        self.users: dict[UUID, User] = {}
+        self.devices: dict[UUID, Device] = {}
+        self.away: set[str] = set()
+
+    def user(self, tenant_id: UUID, *, name: str = "Ana", email: str = "ana@example.com", **fields: object) -> User:
+        user = User(
+            **{
+                "id": uuid7(), "tenant_id": tenant_id, "tenant_name": "Acme", "name": name, "email": email,
+                "role": "customer", "data_scope": "self", "status": "active", "created_at": _BEGAN,
+                "updated_at": _BEGAN, "version": 10**12 + 1, **fields,
+            }
+        )  # fmt: skip
+        self.users[user.id] = user
+        return user
+
+    def device(self, tenant_id: UUID, owner_id: UUID | None = None, *, name: str = "Pixel", **fields: object) -> Device:
+        template = TemplateSummary(id=uuid7(), name="Android", android_version="14", width=1080, height=1920)
+        device = Device(
+            **{
+                "id": uuid7(), "tenant_id": tenant_id, "name": name, "owner_id": owner_id, "owner_name": None,
+                "owner_email": None, "state": "allocated" if owner_id else "idle", "desired_state": "idle",
+                "provider": "simulated", "node": None, "template": template, "tags": [], "generation": 1,
+                "run_id": None, "adb_host": None, "adb_port": None, "created_at": _BEGAN, "updated_at": _BEGAN,
+                "version": 10**12 + 1, **fields,
+            }
+        )  # fmt: skip
+        self.devices[device.id] = device
+        return device
+
+    def clients(self, signer: Signer, service: str) -> CoreClients:
+        return CoreClients(
+            lambda name: f"http://{name}.test",
+            signer.identity(service),
+            transport_of=lambda name: httpx.MockTransport(lambda request: self._answer(name, request)),
+        )
+
+    def _answer(self, service: str, request: httpx.Request) -> httpx.Response:
+        if service in self.away:
+            raise httpx.ConnectError("nobody is listening", request=request)
+        _, _, kind, text = request.url.path.split("/", 3)
+        key = UUID(text)
+        found = (self.users if kind == "users" else self.devices).get(key)
+        entity = (entities.user if kind == "users" else entities.device)(key)
+        if found is None or not _sees(request, found):
+            problem = {"status": 404, "title": "Not found", "code": "not-found", "entities": {entity: 0}}
+            return httpx.Response(404, json=problem)
+        return httpx.Response(200, content=msgspec.json.encode(Answer(data=found, entities={entity: found.version})))
+
+
+def _sees(request: httpx.Request, found: User | Device) -> bool:
+    token = request.headers["Authorization"].removeprefix("Bearer ")
+    claims = jwt.decode(token, options={"verify_signature": False})
+    owner = found.id if isinstance(found, User) else found.owner_id
+    return {
+        "all": True,
+        "tenant": claims["tenant"] == str(found.tenant_id),
+        "self": claims["sub"] == str(owner),
+    }[claims["scope"]]
+
+
+def problem(response: httpx.Response) -> dict[str, object]:
+    """The problem document of a refusal."""
+    assert response.headers["content-type"] == "application/problem+json", response.text
+    return json.loads(response.content)
