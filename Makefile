@@ -33,10 +33,9 @@ test: setup-dev ## Run the tests on real servers; ARGS="tests/cache -k feed" for
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: setup-dev ## Lint, format, types (strict) and the import rules
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
-	@$(BIN)/lint-imports
+	@status=0; for check in "ruff check ." "ruff format --check ." pyright lint-imports; do \
+		PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/$$check || status=1; \
+	done; exit $$status
 
 bench: setup-dev ## Measure speed, print it and write build/bench.json
 	@$(BIN)/python -m tests.bench $(ARGS)
