@@ -1,11 +1,12 @@
 """The command `cloudphone`."""
 
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import cyclopts
 
 from cloudphone_deploy.errors import CommandError
+from cloudphone_shared.errors import DomainError, Unavailable
 from cloudphone_shared.settings import SettingsError
 
 HELP = """A cloud-phone platform behind two BFFs with an aggregation cache that is provably fresh.
@@ -17,9 +18,12 @@ On one machine, `cloudphone up` runs everything. Elsewhere, `cloudphone migrate`
 app = cyclopts.App(name="cloudphone", help=HELP, help_format="markdown", result_action="return_value")
 
 # By name, so that a command imports only what it needs.
-COMMANDS = ("up", "down", "serve", "migrate", "config")
-for name in COMMANDS:
-    app.command(f"cloudphone_deploy.commands.{name}:{name}", name=name)
+COMMANDS = {
+    **{name: f"{name}:{name}" for name in ("up", "down", "serve", "migrate", "seed", "config")},
+    **{name: f"{name}:app" for name in ("admin", "tenant", "warmup")},
+}
+for name, where in COMMANDS.items():
+    app.command(f"cloudphone_deploy.commands.{where}", name=name)
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -30,10 +34,18 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         app(arguments)
     except (CommandError, SettingsError) as error:
-        print(f"cloudphone: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        _fail(str(error))
+    except DomainError as refusal:
+        _fail(f"{refusal}.")
+    except Unavailable as outage:
+        _fail(f"The {outage.service} service gives no answer ({outage.reason}): is it running?")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _fail(sentence: str) -> NoReturn:
+    print(f"cloudphone: {sentence}", file=sys.stderr)
+    raise SystemExit(1) from None
 
 
 def _import_all() -> None:

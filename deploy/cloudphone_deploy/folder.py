@@ -18,7 +18,7 @@ from cloudphone_deploy.errors import CommandError
 
 LAYOUT = 1
 POSTGRES = 18
-CLIENTS = ("user", "device", "app", "billing", "cache-worker", "bff-admin", "bff-user", "cli")
+CLIENTS = ("user", "device", "app", "billing", "cache-worker", "bff-admin", "bff-user", "operations")
 FREE_BYTES = 256 * 2**20
 """Less than this, and a first start would stop half-way."""
 

@@ -6,17 +6,20 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+import asyncpg
 import msgspec
 import uvloop
-from cloudphone_shared.database.migrations import migrate
 
 from cloudphone_deploy.demo import Demo
 from cloudphone_deploy.errors import CommandError
-from cloudphone_shared.settings import Databases, load
+from cloudphone_shared.database.migrations import migrate
+from cloudphone_shared.errors import DomainError, Unavailable
+from cloudphone_shared.settings import Databases, SettingsError, load
 
 OWNERS = ("user", "device", "app", "billing", "cache")
 """Who has tables."""
+
+_connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType] asyncpg has no types
 
 
 async def create_databases(urls: Iterable[str]) -> list[str]:
@@ -26,7 +29,7 @@ async def create_databases(urls: Iterable[str]) -> list[str]:
         parts = urlsplit(url)
         name = unquote(parts.path.lstrip("/"))
         try:
-            connection = await asyncpg.connect(url)
+            connection = await _connect(url)
         except asyncpg.InvalidCatalogNameError:
             await _create(urlunsplit(parts._replace(path="/postgres")), name)
             made.append(name)
@@ -60,7 +63,7 @@ async def prepare(*, with_demo: bool) -> Demo:
 
 async def _create(server: str, name: str) -> None:
     try:
-        connection = await asyncpg.connect(server)
+        connection = await _connect(server)
         try:
             await connection.execute(f'CREATE DATABASE "{name.replace(chr(34), "")}"')
         finally:
@@ -73,7 +76,7 @@ def main() -> None:
     """As a program of its own: the demo as JSON on standard output, or one sentence on standard error."""
     try:
         demo = uvloop.run(prepare(with_demo="--no-seed" not in sys.argv))
-    except CommandError as error:
+    except (CommandError, SettingsError, DomainError, Unavailable) as error:
         sys.exit(str(error))
     sys.stdout.buffer.write(msgspec.json.encode(demo))
 
