@@ -19,8 +19,6 @@ from cloudphone_shared.settings import Databases, SettingsError, load
 OWNERS = ("user", "device", "app", "billing", "cache")
 """Who has tables."""
 
-_connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType] asyncpg has no types
-
 
 async def create_databases(urls: Iterable[str]) -> list[str]:
     """Make those that their servers lack, and return their names. Raises CommandError when a server refuses."""
@@ -29,7 +27,7 @@ async def create_databases(urls: Iterable[str]) -> list[str]:
         parts = urlsplit(url)
         name = unquote(parts.path.lstrip("/"))
         try:
-            connection = await _connect(url)
+            connection: Any = await asyncpg.connect(url)  # pyright: ignore[reportUnknownMemberType]
         except asyncpg.InvalidCatalogNameError:
             await _create(urlunsplit(parts._replace(path="/postgres")), name)
             made.append(name)
@@ -63,7 +61,7 @@ async def prepare(*, with_demo: bool) -> Demo:
 
 async def _create(server: str, name: str) -> None:
     try:
-        connection = await _connect(server)
+        connection: Any = await asyncpg.connect(server)  # pyright: ignore[reportUnknownMemberType]
         try:
             await connection.execute(f'CREATE DATABASE "{name.replace(chr(34), "")}"')
         finally:
