@@ -19,6 +19,8 @@ from cloudphone_shared.settings import Databases, SettingsError, load
 OWNERS = ("user", "device", "app", "billing", "cache")
 """Who has tables."""
 
+_untyped: Any = asyncpg
+
 
 async def create_databases(urls: Iterable[str]) -> list[str]:
     """Make those that their servers lack, and return their names. Raises CommandError when a server refuses."""
@@ -27,7 +29,7 @@ async def create_databases(urls: Iterable[str]) -> list[str]:
         parts = urlsplit(url)
         name = unquote(parts.path.lstrip("/"))
         try:
-            connection: Any = await asyncpg.connect(url)  # pyright: ignore[reportUnknownMemberType]
+            connection = await _untyped.connect(url)
         except asyncpg.InvalidCatalogNameError:
             await _create(urlunsplit(parts._replace(path="/postgres")), name)
             made.append(name)
@@ -61,7 +63,7 @@ async def prepare(*, with_demo: bool) -> Demo:
 
 async def _create(server: str, name: str) -> None:
     try:
-        connection: Any = await asyncpg.connect(server)  # pyright: ignore[reportUnknownMemberType]
+        connection = await _untyped.connect(server)
         try:
             await connection.execute(f'CREATE DATABASE "{name.replace(chr(34), "")}"')
         finally:

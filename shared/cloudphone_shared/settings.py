@@ -126,27 +126,30 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
         _default(self, "bus_url", Secret(f"nats://127.0.0.1:{self.port_base + PORTS['nats']}"))
 
 
-class Auth(msgspec.Struct, frozen=True, kw_only=True):
-    """Credentials. `client_secret` is this process's own; `service_clients` holds every client's, for the service that
-    checks them and for several services in one process. `freshness_key` and `cursor_key` sign tokens and cursors.
+class Clients(msgspec.Struct, frozen=True, kw_only=True):
+    """With what a process signs in at the user service. `client_secret` is its own; `service_clients` holds every
+    client's, for the service that checks them and for several services in one process.
     """
 
-    freshness_key: Secret
-    cursor_key: Secret
     client_secret: Secret | None = None
     service_clients: dict[str, Secret] | None = None
-    access_token_seconds: Positive = 600
-    refresh_token_days: Positive = 30
 
     def secret_of(self, client: str) -> Secret:
         """Raises SettingsError when neither the client's entry nor `client_secret` is set."""
         secret = (self.service_clients or {}).get(client) or self.client_secret
         if secret is None:
-            raise SettingsError(
-                f"{PREFIX}CLIENT_SECRET",
-                f"not set; expected the secret with which {client} signs in at the user service",
-            )
+            expected = f"not set; expected the secret with which {client} signs in at the user service"
+            raise SettingsError(f"{PREFIX}CLIENT_SECRET", expected)
         return secret
+
+
+class Auth(Clients, frozen=True, kw_only=True):
+    """All credentials. `freshness_key` and `cursor_key` sign tokens and cursors, the same in every process."""
+
+    freshness_key: Secret
+    cursor_key: Secret
+    access_token_seconds: Positive = 600
+    refresh_token_days: Positive = 30
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ def create(
 
     The password, at least 10 characters, is asked for, or read from a pipe.
 
-    Examples:
+    For example:
 
     - `cloudphone admin create ana@example.com --name "Ana Duarte"`
     - `pass show cloudphone | cloudphone admin create ana@example.com`

@@ -8,7 +8,7 @@ from pathlib import Path
 from cloudphone_deploy.surroundings import data_folder, of_running
 from cloudphone_shared.auth import ServiceIdentity
 from cloudphone_shared.http.client import ServiceClient
-from cloudphone_shared.settings import Auth, Network, load
+from cloudphone_shared.settings import Clients, Network, load
 
 NAME = "operations"
 
@@ -22,7 +22,7 @@ def settle(data: Path | None) -> None:
 async def asking(process: str, data: Path | None) -> AsyncGenerator[ServiceClient]:
     settle(data)
     network = load(Network)
-    identity = ServiceIdentity(NAME, load(Auth).secret_of(NAME), network.url_of("user"))
+    identity = ServiceIdentity(NAME, load(Clients).secret_of(NAME), network.url_of("user"))
     client = ServiceClient(process, network.url_of(process), bearer=identity.token, timeout=10.0)
     try:
         yield client

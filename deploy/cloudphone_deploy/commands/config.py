@@ -18,7 +18,7 @@ def config(*, json: Json = False) -> None:
     CLOUDPHONE_CONFIG names, or from its default, in this order. Misspelt ones are pointed out. Exit code 1 when one
     cannot be read.
 
-    Examples:
+    For example:
 
     - `cloudphone config`
     - `CLOUDPHONE_CONFIG=/etc/cloudphone.toml cloudphone config --json`

@@ -16,7 +16,7 @@ def down(
 ) -> None:
     """Stop what `cloudphone up` started, in order, and wait until it has stopped. The data is kept.
 
-    Examples:
+    For example:
 
     - `cloudphone down`
     - `cloudphone down --erase` starts over next time

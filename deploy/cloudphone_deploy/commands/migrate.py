@@ -15,7 +15,7 @@ def migrate(*, data: Data = None) -> None:
 
     Safe to run again, and by several machines at once. Beside a running `cloudphone up` it works on its databases.
 
-    Example: `CLOUDPHONE_CORE_DATABASE_URL=postgresql://user@host/core cloudphone migrate`
+    For example: `CLOUDPHONE_CORE_DATABASE_URL=postgresql://user@host/core cloudphone migrate`
     """
     os.environ.update(of_running(data_folder(data)))
     databases = load(Databases)

@@ -26,7 +26,7 @@ def serve(
     Names: `user`, `device`, `app`, `billing` (HTTP), each with a `-worker` (outbox relay, subscribers, timers),
     `cache-worker`, `bff-admin`, `bff-user`. Beside a running `cloudphone up` it joins that one's servers.
 
-    Examples:
+    For example:
 
     - `cloudphone serve user user-worker`
     - `cloudphone serve bff-admin --port 31010` adds a process to the same installation

@@ -38,7 +38,7 @@ def create(
 ) -> None:
     """Make a tenant. Its short name is what customers name when they register: letters, digits and hyphens.
 
-    Example: `cloudphone tenant create acme --name "Acme Ltd"`
+    For example: `cloudphone tenant create acme --name "Acme Ltd"`
     """
     try:
         wanted = msgspec.convert({"name": name or slug, "slug": slug}, TenantCreate)

@@ -37,7 +37,7 @@ def up(
     them with demo data when they are empty, starts all services, workers and both BFFs, starts again what crashes, and
     tells the addresses, which scripts find in `.cloudphone/up.json`. The same command resumes with the data kept.
 
-    Examples:
+    For example:
 
     - `cloudphone up`
     - `CLOUDPHONE_PORT_BASE=31000 cloudphone up --data /tmp/second` runs a second one beside it

@@ -36,7 +36,7 @@ def run(
 ) -> None:
     """Start a run now, or join the one under way, and follow it. Exit code 1 when it failed.
 
-    Examples:
+    For example:
 
     - `cloudphone warmup run`
     - `cloudphone warmup run --no-wait --json | jq -r .id`
@@ -88,7 +88,7 @@ def resume(*, json: Json = False, data: Data = None) -> None:
 def schedule(cron: str, /, *, json: Json = False, data: Data = None) -> None:
     """Set when it runs: a cron line of five fields, in UTC. It outlasts restarts.
 
-    Example: `cloudphone warmup schedule "*/10 6-22 * * *"`
+    For example: `cloudphone warmup schedule "*/10 6-22 * * *"`
     """
     _tell(uvloop.run(_ask(data, "reschedule", WarmupSchedule(cron=cron))), json)
 
