@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ..contracts.common import Answer, Contract
@@ -79,9 +79,9 @@ def changes_route(database: Database, service: str) -> HTTPRouteHandler:
         include_in_schema=False,
     )
     async def changes(
-        after: Annotated[int, Parameter(query="after", ge=0, le=2**53)] = 0,
-        since_ms: Annotated[int | None, Parameter(query="since_ms", ge=0, le=86_400_000)] = None,
-        limit: Annotated[int, Parameter(query="limit", ge=1, le=MOST_CHANGES)] = 1000,
+        after: Annotated[int, QueryParameter(name="after", ge=0, le=2**53)] = 0,
+        since_ms: Annotated[int | None, QueryParameter(name="since_ms", ge=0, le=86_400_000)] = None,
+        limit: Annotated[int, QueryParameter(name="limit", ge=1, le=MOST_CHANGES)] = 1000,
     ) -> Answer[Changes]:
         async with database.reading() as session:
             if since_ms is not None:

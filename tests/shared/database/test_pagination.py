@@ -113,9 +113,7 @@ async def test_a_cursor_that_was_tampered_with_is_refused(
         first = await page(session, select(Thing), order, cursors=CURSORS, scope="things", limit=5)
         assert first.next_cursor
         with pytest.raises(InvalidCursor):
-            await page(
-                session, select(Thing), order, cursors=CURSORS, scope="things", cursor=tamper(first.next_cursor)
-            )
+            await page(session, select(Thing), order, cursors=CURSORS, scope="things", cursor=tamper(first.next_cursor))
 
 
 @pytest.mark.parametrize(("sort", "scope"), [("-name", "things"), ("rank", "things"), ("name", "things of ana")])
