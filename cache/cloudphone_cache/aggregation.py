@@ -1,0 +1,373 @@
+"""The cache: proven → serve; not → compose once; a service down → the last good view, labelled.
+
+Nothing is deleted when something changes: an entry older than what was announced does not pass.
+"""
+
+import asyncio
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from .batches import compose_many
+from .cluster import connect
+from .composition import Composer, Failures, observer
+from .entry import NEGATIVE, Entry, load
+from .feed import Tail
+from .filling import Filler
+from .freshness import Freshness, Versions
+from .knowledge import Knowledge, Position, Verdict
+from .local import Local
+from .redis import REDIS_ERRORS, parse
+from .response import L1, L2, Served, Source, serve
+from .store import RedisStore, Store
+from .view import NOBODY, Sees, View
+
+Params = Mapping[str, object]
+_EAGER_MS = 10
+"""How many times its cost before the soft expiry a view may be refreshed early."""
+
+
+class Explained(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One view's entry as the layer that would serve it holds it, and the verdict on it. Times in ms since 1970."""
+
+    key: str
+    layer: str | None
+    kind: str | None = None
+    proven: bool = False
+    reason: str = "there is no entry"
+    positions: dict[str, int] = {}
+    versions: dict[str, dict[str, int]] = {}
+    announced: dict[str, int] = {}
+    read_at: int | None = None
+    fresh_until: int | None = None
+    until: int | None = None
+    hard_until: int | None = None
+    tenant: str | None = None
+    owner: str | None = None
+    etag: str = ""
+    bytes: int = 0
+
+
+class Cache:
+    """`core` is handed to the segments' functions; `services` are those whose feeds are heard.
+
+    `redis` is a URL (redis, rediss, redis+cluster) or a Store; `l1_bytes` 0 does without the process's own layer;
+    `budget_ms` the longest a request waits on Redis. `absent`, `refused` and `unavailable` are the exceptions with
+    which services answer; absence is raised as the first of `absent`, called without arguments, so that it does not
+    tell what does not exist from what may not be seen. `freshness_key` is the same in every process.
+    """
+
+    def __init__(
+        self,
+        views: Iterable[View[Any]],
+        core: Any,
+        *,
+        redis: "str | Store",
+        services: Iterable[str],
+        absent: tuple[type[Exception], ...],
+        refused: tuple[type[Exception], ...],
+        unavailable: tuple[type[Exception], ...],
+        freshness_key: bytes,
+        budget_ms: float = 50.0,
+        lease_ms: int = 2000,
+        l1_bytes: int = 64 * 1024 * 1024,
+        clock: Callable[[], float] = time.time,
+        feed: bool = True,
+    ) -> None:
+        self.views = {view.name: view for view in views}
+        for view in self.views.values():
+            view.segments  # noqa: B018  # a view that is not whole is refused here, not at its first read
+        self.knowledge = Knowledge(services, clock=clock)
+        self.counts: Counter[str] = Counter()
+        self.store: Store = RedisStore(connect(parse(redis), budget_ms=budget_ms)) if isinstance(redis, str) else redis
+        self.local = Local(l1_bytes)
+        self._absent = absent
+        self._budget = budget_ms / 1000
+        self.composer = Composer(core, self.knowledge, Failures(absent, refused, unavailable))
+        self.filler = Filler(self.composer, self.knowledge, self.local, self.store, self.counts, lease_ms=lease_ms)
+        self._freshness = Freshness(freshness_key, clock)
+        self.tail = Tail(parse(redis), self.knowledge) if feed and isinstance(redis, str) else None
+        self._tailing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Cache":
+        await self.store.start()
+        if self.tail is not None:
+            self._tailing = asyncio.create_task(self.tail.run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._tailing is not None:
+            self._tailing.cancel()
+            await asyncio.gather(self._tailing, return_exceptions=True)
+        await self.filler.close()
+        await self.store.close()
+
+    async def listening(self, within: float = 1.0) -> bool:
+        """Waits until every service's feed is proven young, `within` seconds at most; says whether it is."""
+        ends = time.monotonic() + within
+        while (fresh := self.knowledge.now_ms() < self.knowledge.good_until) is False and time.monotonic() < ends:
+            await asyncio.sleep(0.01)
+        return fresh
+
+    async def read(
+        self,
+        view: View[Any],
+        params: Params,
+        sees: Sees,
+        *,
+        fresh_after: str | None = None,
+        if_none_match: str | None = None,
+    ) -> Served:
+        """The view for a caller. Raises what the primary segment's service refused with; absence also for who may not
+        see it; Unavailable when a service is away and there is nothing to show instead."""
+        if fresh_after is not None:
+            self.heed(fresh_after)
+        key = view.key_of(params)
+        entry = self.near(view, key)
+        if entry is not None:
+            return self.answer(view, key, entry, L1, sees, if_none_match)
+        started = time.monotonic()
+        base = await self._far(view, key)
+        if base is not None and self.filler.usable(view, base):
+            self.local.put(key, base)
+            return self.answer(view, key, base, L2, sees, if_none_match)
+        leasing = time.monotonic() - started < self._budget / 2
+        self.counts["misses"] += 1
+        filled = await self.filler.fill(view, _texts(params), key, base or self.local.get(key), leasing=leasing)
+        return self.answer(view, key, filled.entry, filled.source, sees, if_none_match)
+
+    async def read_many(self, view: View[Any], params: Sequence[Params], sees: Sees) -> list[msgspec.Raw | None]:
+        """Each view's JSON in order; None where there is none, or the caller may not see it. One MGET per node, and
+        what is missing composed in batches. Raises as `read` does, absence apart."""
+        keys = [view.key_of(each) for each in params]
+        entries: dict[str, Entry] = {key: entry for key in keys if (entry := self.near(view, key)) is not None}
+        self.counts["hits_l1"] += len(entries)
+        bases = await self._far_many(view, [key for key in dict.fromkeys(keys) if key not in entries])
+        for key, base in bases.items():
+            if base is not None and self.filler.usable(view, base):
+                self.local.put(key, base)
+                self.counts["hits_l2"] += 1
+                entries[key] = base
+        missing = {key: _texts(each) for key, each in zip(keys, params, strict=True) if key not in entries}
+        if missing:
+            self.counts["misses"] += len(missing)
+            entries |= await compose_many(self.composer, self.filler, view, missing, bases)
+        now = self.knowledge.now_ms()
+        return [
+            msgspec.Raw(entry.body_at(view, now))
+            if (entry := entries.get(key)) is not None and self._may_see(view, entry, sees)
+            else None
+            for key in keys
+        ]
+
+    def near(self, view: View[Any], key: str) -> Entry | None:
+        """The entry in this process, if it may be served."""
+        entry = self.local.get(key)
+        return entry if entry is not None and self.filler.usable(view, entry) else None
+
+    def answer(
+        self, view: View[Any], key: str, entry: Entry, source: Source, sees: Sees, if_none_match: str | None = None
+    ) -> Served:
+        """An entry as a response to a caller. Raises absence."""
+        now = self.knowledge.now_ms()
+        if source is L1 or source is L2:
+            self.counts["hits_l1" if source is L1 else "hits_l2"] += 1
+            if now + entry.cost_ms * _EAGER_MS > entry.fresh_until:
+                self._refresh_if_due(view, key, entry, now)
+        if not self._may_see(view, entry, sees):
+            raise self._absent[0]()
+        return serve(view, entry, source, now, self._as_of(view, entry), if_none_match)
+
+    def heed(self, token: str) -> None:
+        """Takes a caller's Fresh-After token into account from now on."""
+        for service, versions in self._freshness.read(token).items():
+            self.knowledge.merge(service, versions)
+
+    def write(self, fresh_after: str | None = None) -> "Written":
+        """Around a write: `with cache.write() as written`. `fresh_after` is the caller's earlier token."""
+        return Written(self.knowledge, self._freshness, fresh_after)
+
+    async def warm(self, view: View[Any], params: Params) -> str:
+        """`"skipped"` when a fresh entry is there, else `"filled"`. Raises what composing raised, absence apart."""
+        key = view.key_of(params)
+        entry = self.near(view, key) or await self._far(view, key)
+        usable = entry is not None and self.filler.usable(view, entry)
+        if entry is not None and usable and self.knowledge.now_ms() < entry.fresh_until:
+            return "skipped"
+        await self.filler.fill(view, _texts(params), key, entry)
+        return "filled"
+
+    async def explain(self, view: View[Any], params: Params) -> Explained:
+        key = view.key_of(params)
+        entry, layer = self.near(view, key), "l1"
+        if entry is None:
+            far = await self._far(view, key)
+            entry, layer = (far, "l2") if far is not None else (self.local.get(key), "l1")
+        if entry is None:
+            return Explained(key=key, layer=None)
+        verdict = self._verdict(view, entry)
+        return Explained(
+            key=key,
+            layer=layer,
+            kind={b"F": "full", b"P": "partial", b"N": "negative"}[entry.kind],
+            proven=verdict.proven,
+            reason=verdict.reason,
+            positions={service: position for service, (position, _) in entry.deps.items()},
+            versions={service: versions for service, (_, versions) in entry.deps.items()},
+            announced=self._announced(entry),
+            read_at=entry.read_at,
+            fresh_until=entry.fresh_until,
+            until=entry.until,
+            hard_until=entry.hard_until,
+            tenant=entry.audience.tenant,
+            owner=entry.audience.owner,
+            etag=entry.etag.decode(),
+            bytes=len(entry.body),
+        )
+
+    async def drop(self, view: View[Any], params: Params) -> bool:
+        """Forgets one view here and in Redis; other processes keep their copies while these are proven. Says whether
+        there was one. Raises RedisAway, RedisRefused."""
+        key = view.key_of(params)
+        here = self.local.drop(key)
+        return bool(await self.store.drop(key)) or here
+
+    def view_of(self, key: str) -> tuple[View[Any], dict[str, str]] | None:
+        """The view and parameters that a key such as `device:full:<id>` spells."""
+        for view in self.views.values():
+            if (params := view.params_of(key)) is not None:
+                return view, params
+        return None
+
+    def stats(self) -> dict[str, float]:
+        """Counters since start, and sizes."""
+        names = (
+            "hits_l1", "hits_l2", "misses", "joined", "joined_again", "composed", "stored", "store_failed",
+            "refreshed_behind", "waited", "not_fresh", "unprovable", "unavailable_redis", "refused_audience",
+        )  # fmt: skip
+        redis = self.store.redis if isinstance(self.store, RedisStore) else None
+        return {
+            **{name: self.counts[name] for name in names},
+            "l1_entries": len(self.local),
+            "l1_bytes": self.local.bytes,
+            "in_flight": len(self.filler.flights),
+            "redis_commands": redis.commands if redis else 0,
+            "redis_writes": redis.writes if redis else 0,
+            "redis_overdue": redis.overdue if redis else 0,
+            "redis_reconnects": redis.reconnects if redis else 0,
+            "feed_reconnects": self.tail.reconnects if self.tail else 0,
+        }
+
+    def feed_positions(self) -> list[Position]:
+        return self.knowledge.feed_positions()
+
+    async def _far(self, view: View[Any], key: str) -> Entry | None:
+        try:
+            stored = await self.store.get(key)
+        except REDIS_ERRORS:
+            self.counts["unavailable_redis"] += 1
+            return None
+        return load(stored, view.schema) if stored else None
+
+    async def _far_many(self, view: View[Any], keys: list[str]) -> dict[str, Entry | None]:
+        try:
+            stored = await self.store.get_many(keys) if keys else []
+        except REDIS_ERRORS:
+            self.counts["unavailable_redis"] += 1
+            stored = [None] * len(keys)
+        found = {key: load(value, view.schema) if value else None for key, value in zip(keys, stored, strict=True)}
+        return {key: entry or self.local.get(key) for key, entry in found.items()}
+
+    def _may_see(self, view: View[Any], entry: Entry, sees: Sees) -> bool:
+        if entry.kind == NEGATIVE:
+            return False
+        if not sees(entry.audience):
+            self.counts["refused_audience"] += 1
+            return False
+        if not entry.degraded or entry.audience_is_good(view):
+            return True
+        # Who may see it was read before its service fell silent; it must not have changed since, as far as is known.
+        return self.knowledge.unchanged(entry.deps_of(view.audience_of)) or sees(NOBODY)
+
+    def _as_of(self, view: View[Any], entry: Entry) -> int | None:
+        if view.bounded_to is not None or entry.degraded:
+            return entry.read_at
+        if self.knowledge.outdated(entry.deps) if entry.tick != self.knowledge.tick else False:
+            return None
+        return max(entry.read_at, self.knowledge.as_of(entry.deps)) if entry.deps else entry.read_at
+
+    def _refresh_if_due(self, view: View[Any], key: str, entry: Entry, now: int) -> None:
+        # The later, the likelier: of many readers one refreshes just before the soft expiry, whatever their number.
+        early = -entry.cost_ms * math.log(1.0 - random.random())
+        if now + early < entry.fresh_until or view.bounded_to is not None or key in self.filler.flights:
+            return
+        if entry.degraded or not self.store.available:
+            return
+        params = view.params_of(key)
+        if params is not None:
+            self.counts["refreshed_behind"] += 1
+            self.filler.begin(view, params, key, entry, behind=True)
+
+    def _verdict(self, view: View[Any], entry: Entry) -> Verdict:
+        now = self.knowledge.now_ms()
+        if now >= entry.until:
+            over = (now - entry.until) / 1000
+            return Verdict(False, f"its time was over {over:.1f} s ago")
+        if view.bounded_to is not None:
+            return Verdict(not self.knowledge.outdated(entry.deps), f"it is bounded to {view.bounded_to:g} s of age")
+        return self.knowledge.verdict(entry.deps)
+
+    def _announced(self, entry: Entry) -> dict[str, int]:
+        return {
+            entity: version
+            for service, (_, versions) in entry.deps.items()
+            if (heard := self.knowledge.services.get(service)) is not None
+            for entity in versions
+            if (version := heard.latest.get(entity)) is not None
+        }
+
+
+class Written:
+    """What a write's answers showed. `token` is the Fresh-After token for its caller, None when nothing was shown."""
+
+    def __init__(self, knowledge: Knowledge, freshness: Freshness, earlier: str | None) -> None:
+        self._knowledge = knowledge
+        self._freshness = freshness
+        self._earlier = earlier
+        self._versions: Versions = {}
+
+    def __enter__(self) -> "Written":
+        self._reset = observer.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        observer.reset(self._reset)
+
+    def observe(self, service: str, entities: Mapping[str, int], seq: int | None) -> None:
+        known = self._versions.setdefault(service, {})
+        for entity, version in entities.items():
+            known[entity] = max(version, known.get(entity, 0))
+        self._knowledge.merge(service, entities)
+
+    @property
+    def token(self) -> str | None:
+        versions: Versions = {service: dict(entities) for service, entities in self._versions.items()}
+        for service, entities in (self._freshness.read(self._earlier) if self._earlier else {}).items():
+            known = versions.setdefault(service, {})
+            for entity, version in entities.items():
+                known.setdefault(entity, version)
+        return self._freshness.sign(versions) if any(versions.values()) else None
+
+
+def _texts(params: Params) -> dict[str, str]:
+    return {name: str(value) for name, value in params.items()}

@@ -1,0 +1,277 @@
+"""The change feed: one Redis stream per service, appended to by the cache worker, tailed by every reading process.
+
+A change is `<seq>-0` with its entities and versions as fields, a heartbeat `<seq>-<T in ms>`.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+import msgspec
+from redis.exceptions import NoScriptError, RedisError
+
+from .knowledge import INCARNATION, Knowledge
+from .redis import Address, patient_client
+
+WINDOW_SECONDS = 600
+"""How far back the streams reach: longer than any view is fresh."""
+_STREAM_LIFE_MS = 24 * 3600 * 1000
+_MARK_EVERY_MS = 5000
+_BATCH = 500
+_MANY = 20
+_MOST_TURNS = 1000
+_NOTHING = "-"
+
+
+def stream_of(service: str) -> str:
+    # One slot for all streams, so one XREAD can block on all of them.
+    return f"{{changes}}:{service}"
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A change as its owner numbered it: entity to version."""
+
+    seq: int
+    entities: Mapping[str, int]
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """All that was committed before `t_ms` has a number of `seq` at most."""
+
+    seq: int
+    t_ms: int
+
+
+Item = Change | Beat
+
+
+class FetchChanges(Protocol):
+    async def __call__(
+        self, service: str, *, after: int | None = None, since_ms: int | None = None
+    ) -> Sequence[Change]:
+        """The owner's changes in order: numbered above `after`, or of the last `since_ms` milliseconds. Possibly only
+        the first of them; none when there are none. Any exception counts as: cannot be asked now."""
+        ...
+
+
+class Owner(Exception):
+    """The owner of the changes cannot be asked."""
+
+
+# Replies: how many items were taken, then "" or why the next was not: "absent" (no stream), "gap", and the last number.
+# `jump` is the last number (or "absent") after which the first item may stand although numbers are missing.
+_APPEND = """
+local key, incarnation, life, jump = KEYS[1], tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local last, lastText, sub = nil, 'absent', 0
+if redis.call('EXISTS', key) == 1 then
+  local info = redis.call('XINFO', 'STREAM', key)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      local text, rest = string.match(info[i + 1], '(%d+)-(%d+)')
+      last, lastText, sub = tonumber(text), text, tonumber(rest)
+    end
+  end
+end
+local at, taken = 4, 0
+while at <= #ARGV do
+  local text, t, width = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local seq, beat = tonumber(text), t > 0
+  local may = (taken == 0 and jump == lastText)
+  if last == nil then
+    if not may then return {taken, 'absent', lastText} end
+  elseif seq > last then
+    local first = seq % incarnation == (beat and 0 or 1) and math.floor(seq / incarnation) > math.floor(last / incarnation)
+    if not (may or first or (not beat and seq == last + 1)) then return {taken, 'gap', lastText} end
+  end
+  if last == nil or seq > last or (beat and seq == last and t > sub) then
+    local fields = {}
+    for i = 1, width do fields[i] = ARGV[at + 2 + i] end
+    redis.call('XADD', key, text .. '-' .. ARGV[at + 1], unpack(fields))
+    last, lastText, sub = seq, text, t
+  end
+  at, taken = at + 3 + width, taken + 1
+end
+if taken > 0 then redis.call('PEXPIRE', key, life) end
+return {taken, '', lastText}
+"""
+_SHA = hashlib.sha1(_APPEND.encode()).hexdigest()  # noqa: S324  # how Redis names a script
+
+
+class Appender:
+    """The worker's side. Any number may be at it at once: numbers decide, repeats are refused by their ids.
+
+    A gap is filled from the owner; while that cannot be asked, its items are left to it (it keeps them 24 h and its
+    next heartbeat shows the gap again). While Redis is away, appending waits.
+    """
+
+    def __init__(
+        self, address: Address, fetch_changes: FetchChanges, *, window_seconds: float = WINDOW_SECONDS
+    ) -> None:
+        self._redis = patient_client(address, read_timeout=5.0, name="cloudphone-feed-writer")
+        self._fetch = fetch_changes
+        self._window_ms = round(window_seconds * 1000)
+        self._marks: dict[str, deque[Beat]] = {}
+        self.appended = self.gaps = self.waits = 0
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def append(self, service: str, items: Sequence[Item]) -> bool:
+        """Items of one service in the order they came. False when its owner had to be asked and could not be."""
+        left = list(items)
+        try:
+            for _ in range(_MOST_TURNS):
+                if not left:
+                    break
+                taken, why, last = await self._put(service, left[:_BATCH])
+                self._mark(service, left[:taken])
+                left = left[taken:]
+                if why and not await self._fill(service, left[0], why, last):
+                    left = left[1:]
+        except Owner:
+            return False
+        await self._trim(service)
+        return True
+
+    async def _fill(self, service: str, item: Item, why: str, last: str) -> bool:
+        """What stands between the stream's end and `item`. False: nothing does, and the item is none of the owner's."""
+        self.gaps += 1
+        if why == "absent":
+            rows = await self._ask(service, since_ms=self._window_ms)
+        else:
+            rows = await self._ask(service, after=int(last))
+        if rows:
+            for start in range(0, len(rows), _BATCH):
+                batch = rows[start : start + _BATCH]
+                await self._put(service, batch, jump=last)
+                last = str(batch[-1].seq)
+            return True
+        if why == "absent" and isinstance(item, Beat):
+            await self._put(service, [item], jump=last)
+            self._mark(service, [item])
+        # The owner does not know it: a change or heartbeat of a timeline that was restored away.
+        return False
+
+    async def _ask(self, service: str, **since: int) -> Sequence[Change]:
+        try:
+            return await self._fetch(service, **since)
+        except Exception as error:
+            raise Owner(service) from error
+
+    async def _put(self, service: str, items: Sequence[Item], *, jump: str = "") -> tuple[int, str, str]:
+        """How many items are in the stream, why the next is not, and the stream's last number. Waits out an outage."""
+        arguments: list[bytes | int | str] = [INCARNATION, _STREAM_LIFE_MS, jump]
+        for item in items:
+            arguments += _arguments(item)
+        pause = 0.05
+        while True:
+            try:
+                taken, why, last = cast("list[Any]", await self._run(stream_of(service), arguments))
+                self.appended += taken
+                return taken, why.decode(), last.decode()
+            except (RedisError, OSError, TimeoutError):
+                self.waits += 1
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
+    async def _run(self, key: str, arguments: list[bytes | int | str]) -> Any:
+        try:
+            return await self._redis.evalsha(_SHA, 1, key, *arguments)
+        except NoScriptError:
+            return await self._redis.eval(_APPEND, 1, key, *arguments)
+
+    def _mark(self, service: str, items: Sequence[Item]) -> None:
+        marks = self._marks.setdefault(service, deque())
+        for item in items:
+            if isinstance(item, Beat) and (not marks or item.t_ms >= marks[-1].t_ms + _MARK_EVERY_MS):
+                marks.append(item)
+
+    async def _trim(self, service: str) -> None:
+        """Cuts the stream at the heartbeat of ten minutes before the latest."""
+        marks = self._marks.get(service)
+        if not marks or len(marks) < 2 or marks[1].t_ms > marks[-1].t_ms - self._window_ms:
+            return
+        while len(marks) > 1 and marks[1].t_ms <= marks[-1].t_ms - self._window_ms:
+            marks.popleft()
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            await self._redis.xtrim(stream_of(service), minid=f"{marks[0].seq}-{marks[0].t_ms}", approximate=False)
+
+
+def _arguments(item: Item) -> list[bytes | int | str]:
+    if isinstance(item, Beat):
+        return [item.seq, item.t_ms, 2, "t", item.t_ms]
+    pairs: list[bytes | int | str] = [text for pair in item.entities.items() for text in pair]
+    # A stream's item cannot be empty.
+    return [item.seq, 0, len(pairs), *pairs] if pairs else [item.seq, 0, 2, _NOTHING, 0]
+
+
+class Tail:
+    """The reader's side: one blocking XREAD over all streams, on a connection of its own.
+
+    Every stream is read from its beginning at first, from the last id on afterwards. A connection that is cut, falls
+    silent, or brings nothing new for 2 s (demoted, perhaps) is opened again.
+    """
+
+    def __init__(
+        self, address: Address, knowledge: Knowledge, *, block_seconds: float = 0.5, quiet_seconds: float = 2.0
+    ) -> None:
+        self._address = address
+        self._knowledge = knowledge
+        self._block_ms = round(block_seconds * 1000)
+        self._read_timeout = block_seconds + 1.0
+        self._quiet = quiet_seconds
+        self._last = dict.fromkeys((stream_of(service) for service in knowledge.services), "0-0")
+        self._service = {stream_of(service).encode(): service for service in knowledge.services}
+        self.reconnects = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        pause = 0.02
+        while True:
+            heard = False
+            client = patient_client(self._address, read_timeout=self._read_timeout, name="cloudphone-feed")
+            try:
+                async for fresh in self._read(client):
+                    heard = heard or fresh
+            except (RedisError, OSError, TimeoutError):
+                pass
+            finally:
+                with contextlib.suppress(RedisError, OSError, TimeoutError):
+                    await client.aclose()
+            self.reconnects += 1
+            pause = 0.02 if heard else min(pause * 2, 0.5)
+            await asyncio.sleep(pause)
+
+    async def _read(self, client: Any) -> AsyncIterator[bool]:
+        """Yields after each reply whether it brought something; ends when nothing came for too long."""
+        loop = asyncio.get_running_loop()
+        quiet_since = loop.time()
+        while loop.time() - quiet_since < self._quiet:
+            reply = cast("list[Any]", await client.xread(self._last, count=_BATCH, block=self._block_ms) or [])
+            self._knowledge.connection_answered()
+            items = 0
+            for stream, entries in reply:
+                self._hear(stream, entries)
+                items += len(entries)
+            if items:
+                quiet_since = loop.time()
+            yield items > 0
+            if items >= _MANY:
+                # Under load, what comes within this time comes in one reply.
+                await asyncio.sleep(0.002)
+
+    def _hear(self, stream: bytes, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        knowledge, service = self._knowledge, self._service[stream]
+        for item, fields in entries:
+            text, _, t_ms = item.partition(b"-")
+            if t_ms == b"0":
+                entities = {name.decode(): int(version) for name, version in fields.items()}
+                entities.pop(_NOTHING, None)
+                knowledge.hear_change(service, int(text), entities)
+            else:
+                knowledge.hear_beat(service, int(text), int(t_ms))
+        if entries:
+            self._last[stream.decode()] = entries[-1][0].decode()

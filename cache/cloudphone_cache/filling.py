@@ -1,0 +1,250 @@
+"""Filling: one composition at a time per view over all processes, and within a process one for all who wait.
+
+The lease spares work; safety does not rest on it.
+"""
+
+import asyncio
+import contextlib
+import random
+import secrets
+from collections import Counter
+from collections.abc import Mapping
+from contextvars import Context
+from typing import Any, NamedTuple
+
+from .composition import Composed, Composer
+from .entry import Entry, load
+from .knowledge import Knowledge
+from .local import Local
+from .redis import REDIS_ERRORS
+from .response import COMPOSED, DEGRADED, JOINED, L2, NOT_FRESH, NOT_STORED, REFRESHED, Source
+from .store import Store
+from .view import View
+
+Params = Mapping[str, str]
+
+
+class Filled(NamedTuple):
+    entry: Entry
+    source: Source
+
+
+class Lease:
+    """`stored` is what Redis held when the lease was last asked for, `found` the same if it may be served."""
+
+    __slots__ = ("found", "holder", "mine", "stored")
+
+    def __init__(self, holder: str) -> None:
+        self.holder = holder
+        self.mine = False
+        self.stored: Entry | None = None
+        self.found: Entry | None = None
+
+
+class Withdrawn(Exception):
+    """A refresh behind the answers gave way to another process's; who joined it asks for himself."""
+
+
+class Flight:
+    """A fill in progress. Its answer is there before its store is done."""
+
+    __slots__ = ("answer", "behind", "task")
+
+    def __init__(self, *, behind: bool) -> None:
+        self.behind = behind
+        self.answer: asyncio.Future[Filled] = asyncio.get_running_loop().create_future()
+        self.answer.add_done_callback(_retrieve)
+        self.task: asyncio.Task[None] | None = None
+
+
+class Filler:
+    """`lease_ms`: how long a fill that died keeps others of other processes waiting at most."""
+
+    def __init__(
+        self,
+        composer: Composer,
+        knowledge: Knowledge,
+        local: Local,
+        store: Store,
+        counts: Counter[str],
+        *,
+        lease_ms: int,
+    ) -> None:
+        self._composer = composer
+        self._knowledge = knowledge
+        self._local = local
+        self._store = store
+        self._counts = counts
+        self._lease_ms = lease_ms
+        self._me = secrets.token_hex(8)
+        self.flights: dict[str, Flight] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def usable(self, view: View[Any], entry: Entry) -> bool:
+        """Whether an entry may be served: within its time, and proven unless the view is time-bounded."""
+        if self._knowledge.now_ms() >= entry.until:
+            return False
+        if view.bounded_to is not None:
+            return not self._knowledge.outdated(entry.deps)
+        return self._knowledge.proven(entry)
+
+    async def fill(
+        self, view: View[Any], params: Params, key: str, base: Entry | None, *, leasing: bool = True
+    ) -> Filled:
+        """The view composed, or what another has just composed. Raises what the primary segment raised, but not absence.
+
+        Without `leasing` it composes at once, whoever else does.
+        """
+        flight = self.flights.get(key)
+        if flight is None:
+            return await asyncio.shield(self.begin(view, params, key, base, leasing=leasing).answer)
+        self._counts["joined"] += 1
+        try:
+            filled = await asyncio.shield(flight.answer)
+        except Withdrawn:
+            filled = None
+        if filled is not None and not self._knowledge.outdated(filled.entry.deps):
+            return filled._replace(source=JOINED) if filled.source in (COMPOSED, REFRESHED) else filled
+        # It was begun before something that this caller knows of. One begun by another since then will do.
+        self._counts["joined_again"] += 1
+        flight = self.flights.get(key)
+        if flight is None or flight.behind:
+            flight = self.begin(view, params, key, filled.entry if filled else base, leasing=leasing)
+        return await asyncio.shield(flight.answer)
+
+    def begin(
+        self,
+        view: View[Any],
+        params: Params,
+        key: str,
+        base: Entry | None,
+        *,
+        behind: bool = False,
+        leasing: bool = True,
+    ) -> Flight:
+        """Starts a fill. One `behind` an answer already given has no part in that request's deadline."""
+        flight = self.flights[key] = Flight(behind=behind)
+        work = self._fly(flight, view, params, key, base, leasing)
+        # A task begins with a copy of its creator's context, and so with the request's deadline.
+        flight.task = asyncio.create_task(work, context=Context()) if behind else asyncio.create_task(work)
+        self._tasks.add(flight.task)
+        flight.task.add_done_callback(self._tasks.discard)
+        return flight
+
+    async def _fly(
+        self, flight: Flight, view: View[Any], params: Params, key: str, base: Entry | None, leasing: bool
+    ) -> None:
+        lease = Lease(f"{self._me}:{secrets.token_hex(4)}")
+        try:
+            if leasing and self._may_store(view):
+                await self._take(lease, view, key, patient=not flight.behind)
+                if lease.found is not None or (flight.behind and not lease.mine):
+                    self.land(flight, key, Filled(lease.found, L2) if lease.found else Withdrawn())
+                    return
+            base = lease.stored or base
+            composed = await self._composer.compose(view, params, base)
+            storable = self._storable(view, composed)
+            if storable:
+                self._local.put(key, composed.entry)
+            self.land(flight, key, Filled(composed.entry, self._source(composed.entry, storable, base)))
+            if storable:
+                await self._save(key, composed.entry)
+        except Exception as error:
+            self.land(flight, key, error)
+        finally:
+            self.land(flight, key, None)
+            if lease.mine:
+                with contextlib.suppress(*REDIS_ERRORS):
+                    await self._store.release(key, lease.holder)
+
+    def land(self, flight: Flight, key: str, result: Filled | Exception | None) -> None:
+        if self.flights.get(key) is flight:
+            del self.flights[key]
+        if flight.answer.done():
+            return
+        if isinstance(result, Filled):
+            flight.answer.set_result(result)
+        elif isinstance(result, Exception):
+            flight.answer.set_exception(result)
+        else:
+            flight.answer.cancel()
+
+    def _source(self, entry: Entry, storable: bool, base: Entry | None) -> Source:
+        self._counts["composed"] += 1
+        if entry.degraded:
+            return DEGRADED
+        if self._knowledge.outdated(entry.deps):
+            self._counts["not_fresh"] += 1
+            return NOT_FRESH
+        if not storable:
+            return NOT_STORED
+        return REFRESHED if base is not None else COMPOSED
+
+    def _may_store(self, view: View[Any]) -> bool:
+        return self._store.available and (view.bounded_to is not None or self._knowledge.live)
+
+    def _storable(self, view: View[Any], composed: Composed) -> bool:
+        entry = composed.entry
+        if not composed.provable:
+            self._counts["unprovable"] += 1
+            return False
+        if self._knowledge.outdated(entry.deps):
+            return False
+        if view.bounded_to is not None:
+            return True
+        return self._knowledge.live and all(position >= 0 for position, _ in entry.deps.values())
+
+    async def _save(self, key: str, entry: Entry) -> None:
+        life = entry.hard_until - self._knowledge.now_ms()
+        if life <= 0:
+            return
+        try:
+            await self._store.put(key, entry.dump(), life, partial=entry.degraded)
+            self._counts["stored"] += 1
+        except REDIS_ERRORS:
+            self._counts["store_failed"] += 1
+
+    async def _take(self, lease: "Lease", view: View[Any], key: str, *, patient: bool) -> None:
+        """Until the lease is ours, its holder has stored what we want, or the wait is over."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self._lease_ms / 1000
+        pause = 0.005
+        with contextlib.suppress(*REDIS_ERRORS):
+            while True:
+                lease.mine, stored = await self._store.take(key, lease.holder, self._lease_ms)
+                lease.stored = load(stored, view.schema) if stored else None
+                if lease.stored is not None and self._as_good_as_new(view, lease.stored):
+                    lease.found = lease.stored
+                    self._local.put(key, lease.stored)
+                if lease.mine or lease.found or not patient or loop.time() >= ends:
+                    return
+                self._counts["waited"] += 1
+                await asyncio.sleep(pause * random.uniform(0.8, 1.0))
+                pause = min(pause * 1.5, 0.02)
+
+    def _as_good_as_new(self, view: View[Any], entry: Entry) -> bool:
+        return self.usable(view, entry) and self._knowledge.now_ms() < entry.fresh_until
+
+    def save_later(self, key: str, entry: Entry) -> None:
+        task = asyncio.create_task(self._save(key, entry))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def keep(self, view: View[Any], key: str, composed: Composed, base: Entry | None) -> Filled:
+        """For one composed in a batch: stored, without a lease."""
+        storable = self._storable(view, composed)
+        if storable:
+            self._local.put(key, composed.entry)
+            self.save_later(key, composed.entry)
+        return Filled(composed.entry, self._source(composed.entry, storable, base))
+
+
+def _retrieve(answer: "asyncio.Future[Filled]") -> None:
+    if not answer.cancelled():
+        answer.exception()

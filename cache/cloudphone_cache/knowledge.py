@@ -1,0 +1,242 @@
+"""What this process has heard of every service's changes, and what that proves about an entry.
+
+An entry is proven when every change that it might lack would have been heard: the window of what was heard without
+a hole (`since`) reaches back to where composing began, nothing newer than it shows was announced, and the feed is young.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+INCARNATION = 10**12
+"""Change numbers and versions are incarnation * INCARNATION + a counter."""
+
+Dependencies = Mapping[str, tuple[int, Mapping[str, int]]]
+"""Per service: the position at which composing began, and the versions of the entities shown."""
+
+_NOT_HEARD = 2**62
+
+
+class Checked(Protocol):
+    """`tick` is the knowledge's tick at which it was last proven; Knowledge writes it."""
+
+    @property
+    def deps(self) -> Dependencies: ...
+
+    tick: int
+
+
+class Verdict(NamedTuple):
+    proven: bool
+    reason: str
+
+
+class Position(NamedTuple):
+    """How far a service's feed is known here: `age_ms` is the most its owner's commits may be ahead of it."""
+
+    service: str
+    position: int | None
+    since: int | None
+    as_of_ms: int | None
+    age_ms: int | None
+    remembered: int
+
+
+class Heard:
+    """One service's feed. `latest` has the highest version announced per entity; `since`: nothing after it was missed."""
+
+    __slots__ = ("_turn", "ahead", "as_of", "good_until", "latest", "position", "since")
+
+    def __init__(self) -> None:
+        self.latest: dict[str, int] = {}
+        self._turn: dict[str, int] = {}
+        self.position = -1
+        self.since = _NOT_HEARD
+        self.as_of = 0
+        self.ahead = 0
+        self.good_until = 0
+        """Milliseconds on this process's clock until which the feed counts as young."""
+
+    def note(self, entities: Iterable[tuple[str, int]], seq: int) -> None:
+        """Entities named by change `seq`; the most recently named stand last in line for being dropped."""
+        latest, turn = self.latest, self._turn
+        for entity, version in entities:
+            if version > latest.get(entity, 0):
+                latest[entity] = version
+            earlier = turn.pop(entity, 0)
+            turn[entity] = max(earlier, seq)
+
+    def forget(self, count: int) -> None:
+        # What is dropped may have been numbered up to its turn: from there on the window begins.
+        for entity in list(islice(self._turn, count)):
+            self.since = max(self.since, self._turn.pop(entity))
+            del self.latest[entity]
+
+    def begin(self, since: int, *, anew: bool) -> None:
+        self.since = since
+        if anew:
+            self.latest.clear()
+            self._turn.clear()
+            self.as_of = self.good_until = 0
+
+
+class Knowledge:
+    """`allowed_age` in seconds; `remember` entities per service at most; `clock` in seconds since 1970."""
+
+    def __init__(
+        self,
+        services: Iterable[str],
+        *,
+        clock: Callable[[], float] = time.time,
+        allowed_age: float = 2.0,
+        remember: int = 600_000,
+    ) -> None:
+        self.services = {service: Heard() for service in services}
+        self.tick = 1
+        """Raised by everything that could make a proven entry unproven, except time."""
+        self.beats = 0
+        self.good_until = 0
+        """Until when (ms) every service's feed is young."""
+        self._clock = clock
+        self._allowed_ms = round(allowed_age * 1000)
+        self._remember = remember
+        self._read_at = 0.0
+
+    def now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    @property
+    def live(self) -> bool:
+        """Whether the feed's connection has answered of late, with news or without."""
+        return self._clock() - self._read_at < self._allowed_ms / 1000
+
+    def connection_answered(self) -> None:
+        self._read_at = self._clock()
+
+    def hear_change(self, service: str, seq: int, entities: Mapping[str, int]) -> None:
+        heard = self.services[service]
+        if seq <= heard.position:
+            # A repeat: what it says was said, or its timeline is gone.
+            if seq // INCARNATION == heard.position // INCARNATION:
+                self.merge(service, entities)
+            return
+        if seq != heard.position + 1:
+            heard.begin(seq - 1, anew=_higher(seq, heard.position))
+        heard.position = seq
+        heard.note(entities.items(), seq)
+        if len(heard.latest) > self._remember:
+            heard.forget(len(heard.latest) - self._remember + self._remember // 16)
+        self.tick += 1
+
+    def hear_beat(self, service: str, seq: int, t_ms: int) -> None:
+        """All that the service committed before `t_ms` (its database's clock) has a number of `seq` at most."""
+        heard = self.services[service]
+        if seq < heard.position:
+            return
+        if seq > heard.position:
+            heard.begin(seq, anew=_higher(seq, heard.position))
+            heard.position = seq
+            self.tick += 1
+        heard.as_of = max(heard.as_of, t_ms)
+        heard.ahead = max(heard.ahead, t_ms - self.now_ms())
+        heard.good_until = heard.as_of - heard.ahead + self._allowed_ms
+        self.good_until = min(each.good_until for each in self.services.values())
+        self.beats += 1
+
+    def merge(self, service: str, entities: Mapping[str, int]) -> None:
+        """Versions heard by another way than the feed: an answer to a write, or a caller's token."""
+        heard = self.services.get(service)
+        if heard is None:
+            return
+        latest = heard.latest
+        newer = [(entity, version) for entity, version in entities.items() if version > latest.get(entity, 0)]
+        if newer:
+            heard.note(newer, max(heard.position, 0))
+            self.tick += 1
+
+    def positions(self) -> dict[str, int]:
+        """Per service whose feed is known. A fill stamps its entry with what stood here when it began to ask."""
+        return {service: heard.position for service, heard in self.services.items() if heard.since != _NOT_HEARD}
+
+    def proven(self, entry: Checked) -> bool:
+        now = self._clock() * 1000
+        if entry.tick == self.tick and now < self.good_until:
+            return True
+        if self.holds(entry.deps, now):
+            entry.tick = self.tick
+            return True
+        return False
+
+    def holds(self, deps: Dependencies, now_ms: float) -> bool:
+        services = self.services
+        for service, (position, versions) in deps.items():
+            heard = services.get(service)
+            if heard is None or heard.since > position or now_ms >= heard.good_until:
+                return False
+            get = heard.latest.get
+            for entity, version in versions.items():
+                if get(entity, 0) > version:
+                    return False
+        return True
+
+    def outdated(self, deps: Dependencies) -> bool:
+        """Whether something newer than these versions was announced."""
+        for service, (_, versions) in deps.items():
+            if (heard := self.services.get(service)) is None:
+                continue
+            get = heard.latest.get
+            if any(get(entity, 0) > version for entity, version in versions.items()):
+                return True
+        return False
+
+    def unchanged(self, deps: Dependencies) -> bool:
+        """Whether nothing newer was announced as far as the feed can tell, though its owner may have fallen silent."""
+        reaches = all(s in self.services and self.services[s].since <= position for s, (position, _) in deps.items())
+        return reaches and self.live and not self.outdated(deps)
+
+    def as_of(self, services: Iterable[str]) -> int:
+        """Milliseconds since 1970: everything these services committed before then has been heard."""
+        return min((self.services[service].as_of for service in services), default=0)
+
+    def verdict(self, deps: Dependencies) -> Verdict:
+        """`holds`, with the first reason against it in words."""
+        now = self.now_ms()
+        for service, (position, versions) in deps.items():
+            if reason := self._objection(service, position, versions, now):
+                return Verdict(False, reason)
+        return Verdict(True, "nothing newer than it shows has been announced")
+
+    def _objection(self, service: str, position: int, versions: Mapping[str, int], now: int) -> str | None:
+        heard = self.services.get(service)
+        if heard is None or heard.since == _NOT_HEARD:
+            return f"nothing has been heard of {service} yet"
+        if heard.since > position:
+            return f"what was heard of {service} begins after {heard.since}; composing began at {position}"
+        if now >= heard.good_until:
+            age = "of unknown age" if not heard.as_of else f"{(now + heard.ahead - heard.as_of) / 1000:.1f} s old"
+            return f"the feed of {service} is {age}; {self._allowed_ms / 1000:g} s are allowed"
+        for entity, version in versions.items():
+            if (announced := heard.latest.get(entity, 0)) > version:
+                return f"{entity} has been announced at {announced}; the entry shows {version}"
+        return None
+
+    def feed_positions(self) -> list[Position]:
+        now = self.now_ms()
+        return [
+            Position(service, None, None, None, None, len(heard.latest))
+            if heard.since == _NOT_HEARD
+            else Position(
+                service,
+                heard.position,
+                heard.since,
+                heard.as_of or None,
+                now + heard.ahead - heard.as_of if heard.as_of else None,
+                len(heard.latest),
+            )
+            for service, heard in self.services.items()
+        ]
+
+
+def _higher(seq: int, position: int) -> bool:
+    return position >= 0 and seq // INCARNATION > position // INCARNATION

@@ -1,0 +1,363 @@
+"""The hot connection to Redis: one socket, commands of all requests in one write, a budget instead of patience.
+
+Everything that is not hot (the feed, scripts at start) goes through redis-py, whose own retries are off.
+"""
+
+import asyncio
+import binascii
+import contextlib
+import os
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+import hiredis
+import msgspec
+import redis.asyncio as slow_redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+Argument: TypeAlias = bytes | str | int | float
+SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster")
+
+
+class RedisAway(Exception):
+    """Redis is not connected, or did not answer within the budget."""
+
+
+class RedisRefused(Exception):
+    """Redis answered with an error."""
+
+
+REDIS_ERRORS = (RedisAway, RedisRefused)
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where Redis is; several nodes make it a cluster."""
+
+    nodes: tuple[tuple[str, int], ...]
+    cluster: bool = False
+    tls: bool = False
+    username: str | None = None
+    password: str | None = None
+    db: int = 0
+
+
+def parse(url: str) -> Address:
+    """`redis://user:password@host:port/db`, `rediss://`, `redis+cluster://host:port,host:port`. Raises ValueError."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in SCHEMES or not rest:
+        raise ValueError("a Redis URL begins with one of " + ", ".join(f"{known}://" for known in SCHEMES))
+    authority, _, path = rest.partition("/")
+    credentials, _, hosts = authority.rpartition("@")
+    username, _, password = credentials.partition(":")
+    nodes: list[tuple[str, int]] = []
+    for host in hosts.split(","):
+        parts = urlsplit("//" + host)
+        nodes.append((parts.hostname or "127.0.0.1", parts.port or 6379))
+    return Address(
+        nodes=tuple(nodes),
+        cluster="cluster" in scheme,
+        tls=scheme.startswith("rediss"),
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        db=int(path.partition("?")[0] or 0),
+    )
+
+
+def patient_client(address: Address, *, read_timeout: float, name: str = "cloudphone") -> Any:
+    """redis-py's client, single or cluster: no retries of its own, replies as bytes, `read_timeout` seconds per reply."""
+    shared: dict[str, Any] = {
+        "username": address.username,
+        "password": address.password,
+        "ssl": address.tls,
+        "protocol": 2,
+        "client_name": name,
+        "socket_connect_timeout": 1.0,
+        "socket_timeout": read_timeout,
+    }
+    if address.cluster:
+        nodes = [slow_redis.cluster.ClusterNode(host, port) for host, port in address.nodes]
+        return slow_redis.RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **shared)
+    host, port = address.nodes[0]
+    return slow_redis.Redis(host=host, port=port, db=address.db, retry=Retry(NoBackoff(), 0), **shared)
+
+
+def pack(*arguments: Argument) -> bytes:
+    return hiredis.pack_command(arguments)  # pyright: ignore[reportArgumentType]
+
+
+class Later:
+    """A reply nobody waits for: replies come in order, so it is there once a later one is."""
+
+    __slots__ = ("done", "value")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.value: Any = None
+
+
+class Routed(asyncio.Future[Any]):
+    """A reply that a cluster may ask for again elsewhere."""
+
+    packed: bytes
+    hops: int
+
+
+Waiter: TypeAlias = asyncio.Future[Any] | Later
+
+_AT_ONCE = 16
+_LATE = 0.01
+_LOST_AFTER = 20
+"""Budgets without an answer after which the connection is given up."""
+
+
+class Pipelined:
+    """Commands are written when 16 are pending or at the next turn of the loop, whichever is first.
+
+    A reply that takes longer than `budget_ms` raises RedisAway; until the next reply arrives, so does every command,
+    at once. Connecting, and connecting again, happens in the background.
+    """
+
+    def __init__(self, address: Address, *, budget_ms: float = 50.0, node: tuple[str, int] | None = None) -> None:
+        self._address = address
+        self.node = node or address.nodes[0]
+        self._budget = budget_ms / 1000
+        self._connection: _Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self.connected = asyncio.Event()
+        self.redirect: Callable[[Routed, str], bool] | None = None
+        self.commands = self.writes = self.overdue = self.reconnects = 0
+
+    async def start(self) -> None:
+        """Begins to connect; does not wait for it."""
+        self._loop = asyncio.get_running_loop()
+        self._connecting = asyncio.create_task(self._keep_connected())
+
+    async def close(self) -> None:
+        if self._connecting:
+            self._connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._connecting
+            self._connecting = None
+        if self._connection:
+            self._connection.drop("closed")
+
+    @property
+    def available(self) -> bool:
+        connection = self._connection
+        return connection is not None and not connection.slow
+
+    def send(self, key: bytes, packed: bytes) -> "asyncio.Future[Any]":
+        """Raises RedisAway at once while Redis is away. `key` says which node; there is but one here."""
+        waiter = self._loop.create_future()
+        self._put(packed, waiter)
+        return waiter
+
+    def later(self, key: bytes, packed: bytes) -> Later:
+        waiter = Later()
+        self._put(packed, waiter)
+        return waiter
+
+    def route(self, packed: bytes, waiter: Waiter) -> None:
+        self._put(packed, waiter)
+
+    def __call__(self, *arguments: Argument) -> "asyncio.Future[Any]":
+        return self.send(b"", pack(*arguments))
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return await self.send(b"", pack(b"MGET", *keys))
+
+    async def everywhere(self, packed: bytes) -> None:
+        """For what every node must know, such as a script."""
+        await self.send(b"", packed)
+
+    def _put(self, packed: bytes, waiter: Waiter) -> None:
+        connection = self._connection
+        if connection is None or connection.slow:
+            raise RedisAway("slow" if connection else "not connected")
+        self.commands += 1
+        connection.put(packed, waiter)
+
+    async def _keep_connected(self) -> None:
+        pause = 0.02
+        while True:
+            connection = _Connection(self, self._budget)
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._connect(connection)
+            except (OSError, TimeoutError, RedisAway, RedisRefused):
+                connection.drop("could not connect")
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 0.5)
+                continue
+            pause = 0.02
+            self._connection = connection
+            self.connected.set()
+            await connection.lost.wait()
+            self._connection = None
+            self.connected.clear()
+            self.reconnects += 1
+
+    async def _connect(self, connection: "_Connection") -> None:
+        host, port = self.node
+        context = ssl.create_default_context() if self._address.tls else None
+        await self._loop.create_connection(lambda: connection, host, port, ssl=context)
+        greeting: list[bytes] = []
+        if self._address.password:
+            name = (self._address.username,) if self._address.username else ()
+            greeting.append(pack("AUTH", *name, self._address.password))
+        if self._address.db:
+            greeting.append(pack("SELECT", self._address.db))
+        # A stopped server still accepts connections; only an answer shows that it lives.
+        for packed in (*greeting, pack("PING")):
+            waiter = self._loop.create_future()
+            connection.put(packed, waiter)
+            await waiter
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, owner: Pipelined, budget: float) -> None:
+        self._owner = owner
+        self._budget = budget
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(notEnoughData=Ellipsis)
+        self._waiters: deque[tuple[float, Waiter]] = deque()
+        self._pending: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._socket = -1
+        self._watching = False
+        self._look_at = 0.0
+        self.slow = False
+        self.lost = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # pyright: ignore[reportAttributeAccessIssue]
+        if transport.get_extra_info("ssl_object") is None:
+            self._socket = transport.get_extra_info("socket").fileno()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._socket = -1
+        self.drop("the connection was lost")
+
+    def data_received(self, data: bytes) -> None:
+        self.slow = False
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not Ellipsis:
+            if not self._waiters:
+                self.drop("a reply to nothing")
+                return
+            self._settle(self._waiters.popleft()[1], reply)
+
+    def put(self, packed: bytes, waiter: Waiter) -> None:
+        if not self._pending:
+            self._loop.call_soon(self._write)
+        self._pending.append(packed)
+        self._waiters.append((self._loop.time(), waiter))
+        if len(self._pending) >= _AT_ONCE:
+            self._write()
+        if not self._watching:
+            self._watching = True
+            self._look_again(self._budget)
+
+    def drop(self, why: str) -> None:
+        """Gives the connection up; everybody who waits is told."""
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
+            self._socket = -1
+        self._pending.clear()
+        while self._waiters:
+            _fail(self._waiters.popleft()[1], why)
+        self.lost.set()
+
+    def _settle(self, waiter: Waiter, reply: Any) -> None:
+        if isinstance(waiter, Later):
+            waiter.value, waiter.done = reply, True
+        elif waiter.done():
+            pass
+        elif isinstance(reply, hiredis.ReplyError):
+            self._refuse(waiter, str(reply))
+        else:
+            waiter.set_result(reply)
+
+    def _refuse(self, waiter: "asyncio.Future[Any]", text: str) -> None:
+        redirect = self._owner.redirect
+        if redirect is not None and isinstance(waiter, Routed) and redirect(waiter, text):
+            return
+        waiter.set_exception(RedisRefused(text))
+        # Demoted, or not loaded yet: another server may answer to the name by now.
+        if text.startswith(("READONLY", "LOADING", "MASTERDOWN", "NOAUTH")):
+            self._loop.call_soon(self.drop, text)
+
+    def _write(self) -> None:
+        if not self._pending or self._transport is None:
+            return
+        data = b"".join(self._pending)
+        self._pending.clear()
+        self._owner.writes += 1
+        if self._socket >= 0 and not self._transport.get_write_buffer_size():
+            # Now, rather than at the end of the loop's turn: Redis works while the turn goes on.
+            try:
+                sent = os.write(self._socket, data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.drop("the connection was lost")
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._transport.write(data)
+
+    def _watch(self) -> None:
+        # One timer for all: replies come in order and budgets are equal, so the eldest is overdue first.
+        now = self._loop.time()
+        if now - self._look_at > _LATE:
+            # This process stood still, not Redis: let the replies in first.
+            self._look_again(0.002)
+            return
+        limit = now - self._budget
+        oldest = now
+        for asked, waiter in self._waiters:
+            if asked > limit:
+                oldest = min(oldest, asked)
+                break
+            if _fail(waiter, "over its budget"):
+                self._owner.overdue += 1
+            self.slow = True
+        if self.slow and self._waiters and self._waiters[0][0] < now - self._budget * _LOST_AFTER:
+            self.drop("no answer for too long")
+        if self._waiters:
+            self._look_again(self._budget / 2 if self.slow else max(oldest + self._budget - now, 0.001))
+        else:
+            self._watching = False
+
+    def _look_again(self, wait: float) -> None:
+        self._look_at = self._loop.time() + wait
+        self._loop.call_later(wait, self._watch)
+
+
+def _fail(waiter: Waiter, why: str) -> bool:
+    if isinstance(waiter, Later):
+        if waiter.done:
+            return False
+        waiter.value, waiter.done = RedisAway(why), True
+        return True
+    if waiter.done():
+        return False
+    waiter.set_exception(RedisAway(why))
+    return True
+
+
+def key_slot(key: bytes) -> int:
+    """The cluster slot of a key; what stands in its first braces decides, if anything does."""
+    from_brace = key.find(b"{")
+    if from_brace >= 0:
+        to = key.find(b"}", from_brace + 1)
+        if to > from_brace + 1:
+            key = key[from_brace + 1 : to]
+    return binascii.crc_hqx(key, 0) % 16384

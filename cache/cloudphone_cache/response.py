@@ -1,0 +1,126 @@
+"""What the response says of itself: status, headers and the stored bytes, ready to be sent."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from .entry import Entry
+from .view import View
+
+Headers = list[tuple[bytes, bytes]]
+Send = Callable[[Any], Awaitable[None]]
+
+_ALWAYS: Headers = [
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"private, no-cache"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+class Served:
+    """An ASGI response. `status` is 200 or 304; `versions` what it shows, per service."""
+
+    __slots__ = ("body", "entry", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes, entry: Entry) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.entry = entry
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+    @property
+    def degraded(self) -> bool:
+        return self.entry.degraded
+
+    @property
+    def versions(self) -> dict[str, dict[str, int]]:
+        return {service: versions for service, (_, versions) in self.entry.deps.items()}
+
+    def header(self, name: str) -> str | None:
+        wanted = name.lower().encode()
+        return next((value.decode("latin-1") for key, value in self.headers if key == wanted), None)
+
+
+class Source(NamedTuple):
+    """Where an answer came from, as Cache-Status (RFC 9211) says it."""
+
+    text: bytes
+
+    @classmethod
+    def of(cls, text: str) -> "Source":
+        return cls(b"cloudphone; " + text.encode())
+
+
+L1 = Source.of("hit; detail=l1")
+L2 = Source.of("hit; detail=l2")
+COMPOSED = Source.of("fwd=miss; stored")
+REFRESHED = Source.of("fwd=stale; stored")
+JOINED = Source.of("fwd=miss; collapsed")
+NOT_STORED = Source.of("fwd=miss")
+NOT_FRESH = Source.of("fwd=miss; detail=not-fresh")
+DEGRADED = Source.of("fwd=stale; fwd-status=503; detail=degraded")
+
+
+class _Memo:
+    """The headers of a hit, good for as long as its age in seconds and the proof's time are the same."""
+
+    __slots__ = ("age", "as_of", "headers", "source")
+
+    def __init__(self, source: Source, age: int, as_of: int, headers: Headers) -> None:
+        self.source = source
+        self.age = age
+        self.as_of = as_of
+        self.headers = headers
+
+
+def serve(
+    view: View[Any], entry: Entry, source: Source, now_ms: int, as_of_ms: int | None, if_none_match: str | None
+) -> Served:
+    """`as_of_ms`: everything committed before then is in it; None when that cannot be said."""
+    age = max(0, now_ms - entry.read_at) // 1000
+    memo: _Memo | None = entry.memo
+    if memo is not None and memo.age == age and memo.as_of == as_of_ms and memo.source is source:
+        headers, body = memo.headers, entry.body
+    else:
+        body = entry.body_at(view, now_ms)
+        headers = _headers(view, entry, source, age, as_of_ms, len(body))
+        if not entry.degraded and as_of_ms is not None:
+            entry.memo = _Memo(source, age, as_of_ms, headers)
+    if if_none_match is not None and entry.etag and matches(if_none_match, entry.etag):
+        unchanged = [header for header in headers if header[0] not in (b"content-type", b"content-length")]
+        return Served(304, unchanged, b"", entry)
+    return Served(200, headers, body, entry)
+
+
+def _headers(view: View[Any], entry: Entry, source: Source, age: int, as_of_ms: int | None, length: int) -> Headers:
+    headers = [
+        *_ALWAYS,
+        (b"content-length", b"%d" % length),
+        (b"cache-status", source.text),
+        (b"age", b"%d" % age),
+        (b"x-view-complete", b"true" if entry.complete else b"false"),
+    ]
+    if as_of_ms is not None:
+        headers.append((b"x-fresh-as-of", spell_time(as_of_ms)))
+    if entry.etag:
+        headers.append((b"etag", entry.etag))
+    if bounds := view.bounds:
+        headers.append((b"x-view-bounded", ", ".join(f"{name}={life:g}" for name, life in bounds.items()).encode()))
+    return headers
+
+
+@lru_cache(maxsize=1024)
+def spell_time(ms: int) -> bytes:
+    """RFC 3339, UTC, milliseconds."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+
+
+def matches(if_none_match: str, etag: bytes) -> bool:
+    """Weak comparison (RFC 9110)."""
+    wanted = etag.decode().removeprefix("W/")
+    return any(tag.strip() == "*" or tag.strip().removeprefix("W/") == wanted for tag in if_none_match.split(","))
