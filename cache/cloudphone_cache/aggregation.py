@@ -113,9 +113,11 @@ class Cache:
     async def listening(self, within: float = 1.0) -> bool:
         """Waits until every service's feed is proven young, `within` seconds at most; says whether it is."""
         ends = time.monotonic() + within
-        while (fresh := self.knowledge.now_ms() < self.knowledge.good_until) is False and time.monotonic() < ends:
+        while time.monotonic() < ends:
+            if self.knowledge.now_ms() < self.knowledge.good_until:
+                return True
             await asyncio.sleep(0.01)
-        return fresh
+        return False
 
     async def read(
         self,

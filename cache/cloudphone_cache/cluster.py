@@ -14,7 +14,7 @@ _ASKING = pack("ASKING")
 
 
 class PipelinedCluster:
-    """One `Pipelined` per master. The slot map is read at start, at every MOVED, and every second while a node is away."""
+    """One `Pipelined` per master. The slot map is read at start, at MOVED, and while a node is away."""
 
     def __init__(self, address: Address, *, budget_ms: float = 50.0) -> None:
         self._address = address
@@ -120,7 +120,7 @@ class PipelinedCluster:
         waiter.hops += 1
         if kind == "ASK":
             node.route(_ASKING, Later())
-        elif node is not None:
+        else:
             self._slots[int(rest.partition(" ")[0])] = node
         node.route(waiter.packed, waiter)
         return True

@@ -249,11 +249,13 @@ class _Filling:
             raise
 
 
-def first_of(group: BaseExceptionGroup[Any], kinds: tuple[type[Exception], ...]) -> Exception | None:
-    for error in group.exceptions:
-        if isinstance(error, kinds):
-            return error
-        if isinstance(error, BaseExceptionGroup) and (found := first_of(error, kinds)) is not None:
+def first_of(group: BaseException, kinds: tuple[type[Exception], ...]) -> Exception | None:
+    """The first of these kinds among what a group holds, at any depth."""
+    if isinstance(group, kinds):
+        return group
+    inner: tuple[BaseException, ...] = getattr(group, "exceptions", ())
+    for error in inner:
+        if (found := first_of(error, kinds)) is not None:
             return found
     return None
 

@@ -220,7 +220,7 @@ class Entry:
                 self.etag,
                 self.complete,
                 self._stored,
-            )  # fmt: skip
+            )
         )
         return b"".join((self.kind, len(head).to_bytes(4, "big"), head, self.body))
 
@@ -251,7 +251,7 @@ def merged(several: Any) -> Deps:
 
 
 def assemble(view: View[Any], parts: Mapping[str, Part], audience: Audience, now_ms: int, cost_ms: int) -> Entry:
-    """The entry of a composed view. Soft expiry is jittered down by up to a tenth, so entries do not expire together."""
+    """The entry of a composed view. Soft expiry is jittered down by up to a tenth: entries expire apart."""
     pieces: list[bytes] = []
     lines: list[_Stored] = []
     at = 0

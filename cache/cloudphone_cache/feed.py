@@ -83,7 +83,8 @@ while at <= #ARGV do
   if last == nil then
     if not may then return {taken, 'absent', lastText} end
   elseif seq > last then
-    local first = seq % incarnation == (beat and 0 or 1) and math.floor(seq / incarnation) > math.floor(last / incarnation)
+    local higher = math.floor(seq / incarnation) > math.floor(last / incarnation)
+    local first = higher and seq % incarnation == (beat and 0 or 1)
     if not (may or first or (not beat and seq == last + 1)) then return {taken, 'gap', lastText} end
   end
   if last == nil or seq > last or (beat and seq == last and t > sub) then

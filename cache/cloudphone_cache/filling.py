@@ -97,7 +97,7 @@ class Filler:
     async def fill(
         self, view: View[Any], params: Params, key: str, base: Entry | None, *, leasing: bool = True
     ) -> Filled:
-        """The view composed, or what another has just composed. Raises what the primary segment raised, but not absence.
+        """The view composed, or what another just composed. Raises what the primary segment raised, absence apart.
 
         Without `leasing` it composes at once, whoever else does.
         """

@@ -68,7 +68,7 @@ class Freshness:
 
 
 def token_in(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The token among a request's headers (names in lower case, as ASGI gives them): the header's, else the cookie's."""
+    """The token among a request's headers as ASGI gives them: the header's, else the cookie's."""
     from_cookie = None
     for name, value in headers:
         if name == b"fresh-after":

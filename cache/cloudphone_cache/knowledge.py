@@ -1,7 +1,8 @@
 """What this process has heard of every service's changes, and what that proves about an entry.
 
 An entry is proven when every change that it might lack would have been heard: the window of what was heard without
-a hole (`since`) reaches back to where composing began, nothing newer than it shows was announced, and the feed is young.
+a hole (`since`) reaches back to where composing began, nothing newer than it shows was announced, and the feed is
+young.
 """
 
 import time
@@ -44,7 +45,7 @@ class Position(NamedTuple):
 
 
 class Heard:
-    """One service's feed. `latest` has the highest version announced per entity; `since`: nothing after it was missed."""
+    """One service's feed. `latest` is the highest version announced per entity; nothing after `since` was missed."""
 
     __slots__ = ("_turn", "ahead", "as_of", "good_until", "latest", "position", "since")
 

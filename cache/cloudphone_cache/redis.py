@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import hiredis
 import msgspec
 import redis.asyncio as slow_redis
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -68,7 +69,7 @@ def parse(url: str) -> Address:
 
 
 def patient_client(address: Address, *, read_timeout: float, name: str = "cloudphone") -> Any:
-    """redis-py's client, single or cluster: no retries of its own, replies as bytes, `read_timeout` seconds per reply."""
+    """redis-py's client, single or cluster: no retries of its own, replies as bytes within `read_timeout` seconds."""
     shared: dict[str, Any] = {
         "username": address.username,
         "password": address.password,
@@ -79,14 +80,14 @@ def patient_client(address: Address, *, read_timeout: float, name: str = "cloudp
         "socket_timeout": read_timeout,
     }
     if address.cluster:
-        nodes = [slow_redis.cluster.ClusterNode(host, port) for host, port in address.nodes]
+        nodes = [ClusterNode(host, port) for host, port in address.nodes]
         return slow_redis.RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **shared)
     host, port = address.nodes[0]
     return slow_redis.Redis(host=host, port=port, db=address.db, retry=Retry(NoBackoff(), 0), **shared)
 
 
 def pack(*arguments: Argument) -> bytes:
-    return hiredis.pack_command(arguments)  # pyright: ignore[reportArgumentType]
+    return hiredis.pack_command(arguments)  # pyright: ignore
 
 
 class Later:
