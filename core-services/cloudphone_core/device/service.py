@@ -23,7 +23,7 @@ from cloudphone_shared.events.envelope import Event
 from cloudphone_shared.http.preconditions import check_version
 from cloudphone_shared.ids import uuid7
 
-from .models import DeviceRow, NodeRow, StateLogRow, TemplateRow
+from .models import DeviceRow, NodeRow, OwnerRow, StateLogRow, TemplateRow
 from .owners import learn_owner
 from .states import TRANSITIONS, check_transition, refusal
 
@@ -124,6 +124,22 @@ async def release_devices_of(session: AsyncSession, user_id: UUID) -> None:
     devices = (await session.scalars(held)).all()
     released = [_release(session, device, "owner deleted", "user") for device in devices]
     await announce_all(session, [one for told in released for one in told])
+
+
+async def release_orphans(session: AsyncSession) -> int:
+    """Takes the devices that were busy when their owner was deleted and are so no more. Returns how many owners had
+    any, at most 100."""
+    waiting = (
+        select(DeviceRow.owner_id)
+        .join(OwnerRow, OwnerRow.id == DeviceRow.owner_id)
+        .where(OwnerRow.deleted, DeviceRow.state.in_(RELEASABLE))
+        .distinct()
+        .limit(100)
+    )
+    owners = [owner_id for owner_id in await session.scalars(waiting) if owner_id is not None]
+    for owner_id in owners:
+        await release_devices_of(session, owner_id)
+    return len(owners)
 
 
 async def enter_maintenance(session: AsyncSession, caller: Caller, device_id: UUID, expected: int | None) -> Versions:

@@ -83,6 +83,18 @@ class DeviceClient:
             "POST", path_of("/v1/devices/{}/unassign", device_id), Device, bearer=bearer, if_match=if_match
         )
 
+    async def enter_maintenance(self, device_id: UUID, bearer: Bearer, *, if_match: str | None = None) -> Device:
+        """Raises StateConflict unless the device is idle."""
+        return await self.http.send(
+            "POST", path_of("/v1/devices/{}/maintenance", device_id), Device, bearer=bearer, if_match=if_match
+        )
+
+    async def leave_maintenance(self, device_id: UUID, bearer: Bearer, *, if_match: str | None = None) -> Device:
+        """Raises StateConflict unless the device is in maintenance."""
+        return await self.http.send(
+            "POST", path_of("/v1/devices/{}/idle", device_id), Device, bearer=bearer, if_match=if_match
+        )
+
     async def delete(self, device_id: UUID, bearer: Bearer, *, if_match: str | None = None) -> None:
         await self.http.send(
             "DELETE", path_of("/v1/devices/{}", device_id), type(None), bearer=bearer, if_match=if_match
@@ -90,6 +102,9 @@ class DeviceClient:
 
     async def nodes(self, *, bearer: Bearer | None = None) -> list[Node]:
         return await self.http.get("/v1/nodes", list[Node], bearer=bearer)
+
+    async def node(self, node_id: UUID | str, *, bearer: Bearer | None = None) -> Node:
+        return await self.http.get(path_of("/v1/nodes/{}", node_id), Node, bearer=bearer)
 
     async def create_node(self, node: NodeCreate, bearer: Bearer, *, idempotency_key: str | None = None) -> Node:
         return await self.http.send("POST", "/v1/nodes", Node, node, bearer=bearer, idempotency_key=idempotency_key)
@@ -107,6 +122,9 @@ class DeviceClient:
 
     async def templates(self, *, bearer: Bearer | None = None) -> list[Template]:
         return await self.http.get("/v1/templates", list[Template], bearer=bearer)
+
+    async def template(self, template_id: UUID | str, *, bearer: Bearer | None = None) -> Template:
+        return await self.http.get(path_of("/v1/templates/{}", template_id), Template, bearer=bearer)
 
     async def create_template(
         self, template: TemplateCreate, bearer: Bearer, *, idempotency_key: str | None = None
