@@ -14,7 +14,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
 from ..auth import Caller, TokenVerifier
-from ..errors import DomainError, Unauthorized, Unavailable
+from ..errors import DomainError, Invalid, Unauthorized, Unavailable
 from ..observability.metrics import CONTENT_TYPE, exposition
 from .edge import CALLER, REFUSED_TOKEN, Admission, Edge
 from .problems import bug, http_error, refused, unavailable
@@ -53,6 +53,18 @@ async def provide_caller(request: Request[Any, Any, Any]) -> Caller:
     return caller_of(request)
 
 
+class Utf8Request(Request[Any, Any, Any]):
+    """Litestar turns JSON that cannot be parsed into a 400, but not a body that is no UTF-8."""
+
+    __slots__ = ()
+
+    async def json(self) -> Any:
+        try:
+            return await super().json()
+        except UnicodeDecodeError:
+            raise Invalid("The body is not UTF-8") from None
+
+
 def create_app(
     name: str,
     handlers: Sequence[ControllerRouterHandler],
@@ -89,6 +101,7 @@ def create_app(
             Exception: bug,
         },
         lifespan=[close_verifier, *lifespan],
+        request_class=Utf8Request,
         openapi_config=openapi,
         request_max_body_size=body_limit_bytes,
         logging_config=None,
