@@ -1,0 +1,419 @@
+"""What every broker behind the bus must do. Each sentence is checked on RabbitMQ and on NATS JetStream."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+
+import msgspec
+import pytest
+from cloudphone_shared.bus import BusUnavailable, Delivery, Reject, Retry, connect
+from cloudphone_shared.errors import Unavailable
+from cloudphone_shared.events import Envelope
+
+from tests.conditions import eventually
+from tests.shared.bus.worlds import Broker, Taker, envelope, first_times, line
+
+pytestmark = pytest.mark.anyio
+
+SOON = Retry((0.2, 0.3))
+
+
+async def test_what_is_published_arrives_as_it_was(broker: Broker) -> None:
+    bus, taker = broker.bus(), Taker()
+    bus.subscribe(broker.queue, ["device.created"], taker)
+    sent = msgspec.structs.replace(
+        envelope("device.created", 7, name="phone"),
+        tenant_id="t",
+        correlation_id="c",
+        entities={"device:1": 1_000_000_000_002},
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    )
+    async with broker.started(bus):
+        await bus.publish([sent])
+        await eventually(lambda: taker.envelopes)
+    assert taker.envelopes == [sent]
+    assert taker.attempts == [1]
+
+
+async def test_patterns_choose_by_words(broker: Broker) -> None:
+    bus, exact, star, hash_, all_ = broker.bus(), Taker(), Taker(), Taker(), Taker()
+    bus.subscribe(f"{broker.queue}.exact", ["device.created", "user.created"], exact)
+    bus.subscribe(f"{broker.queue}.star", ["device.*", "*.created"], star)
+    bus.subscribe(f"{broker.queue}.hash", ["device.#"], hash_)
+    bus.subscribe_batches(f"{broker.queue}.all", ["#"], all_.batch)
+    types = ["device.created", "device.status.changed", "user.created", "user.deleted", "device.deleted"]
+    async with broker.started(bus):
+        await bus.publish([envelope(type_) for type_ in types])
+        await eventually(lambda: (len(all_.types), len(hash_.types), len(star.types), len(exact.types)) == (5, 3, 3, 2))
+    assert sorted(exact.types) == ["device.created", "user.created"]
+    assert sorted(star.types) == ["device.created", "device.deleted", "user.created"]
+    assert sorted(hash_.types) == ["device.created", "device.deleted", "device.status.changed"]
+    assert all_.types == types
+
+
+async def test_events_that_nobody_wants_are_no_error(broker: Broker) -> None:
+    bus = broker.bus()
+    async with broker.started(bus):
+        await bus.publish(line(1, 3))
+
+
+async def test_an_ordered_queue_keeps_the_order_of_publishing(broker: Broker) -> None:
+    bus, single, batches = broker.bus(), Taker(), Taker()
+    bus.subscribe(f"{broker.queue}.single", ["#"], single, ordered=True)
+    bus.subscribe_batches(f"{broker.queue}.batches", ["#"], batches.batch, limit=50)
+    async with broker.started(bus):
+        for first in range(1, 501, 100):
+            await bus.publish(line(first, first + 99))
+        await eventually(lambda: len(single.seqs) >= 500 and len(batches.seqs) >= 500, within=15)
+    assert single.seqs == list(range(1, 501))
+    assert batches.seqs == list(range(1, 501))
+    assert 1 < max(batches.batches) <= 50
+
+
+async def test_a_failing_ordered_handler_gets_the_same_again_until_it_succeeds(broker: Broker) -> None:
+    bus, taken, failures = broker.bus(), Taker(), iter([ValueError("no"), Unavailable("redis", "away"), Reject("no")])
+
+    async def handler(envelopes: list[Envelope]) -> None:
+        for error in failures:
+            raise error
+        await taken.batch(envelopes)
+
+    bus.subscribe_batches(broker.queue, ["#"], handler)
+    async with broker.started(bus):
+        await bus.publish(line(1, 20))
+        await eventually(lambda: len(taken.seqs) >= 20, within=10)
+        assert await bus.list_dead() == []
+    assert taken.seqs == list(range(1, 21))
+
+
+async def test_a_failed_message_comes_again_after_its_delay_and_is_counted(broker: Broker) -> None:
+    bus, times, attempts = broker.bus(), list[float](), list[int]()
+
+    async def handler(envelope: Envelope, delivery: Delivery) -> None:
+        times.append(time.monotonic())
+        attempts.append(delivery.attempt)
+        if delivery.attempt < 3:
+            raise ValueError("not yet")
+
+    bus.subscribe(broker.queue, ["#"], handler, retry=Retry((0.3, 0.6)))
+    async with broker.started(bus):
+        await bus.publish(line(1, 1))
+        await eventually(lambda: len(times) == 3)
+        assert await bus.list_dead() == []
+    assert attempts == [1, 2, 3]
+    assert times[1] - times[0] >= 0.3
+    assert times[2] - times[1] >= 0.6
+
+
+async def test_other_messages_pass_one_that_waits_for_its_next_attempt(broker: Broker) -> None:
+    bus, taken = broker.bus(), list[int | None]()
+
+    async def handler(envelope: Envelope, delivery: Delivery) -> None:
+        if envelope.seq == 1 and delivery.attempt == 1:
+            raise ValueError("not yet")
+        taken.append(envelope.seq)
+
+    bus.subscribe(broker.queue, ["#"], handler, retry=Retry((1.0,)), concurrency=1)
+    async with broker.started(bus):
+        await bus.publish(line(1, 10))
+        await eventually(lambda: len(taken) == 10)
+    assert taken[-1] == 1
+
+
+async def test_a_message_that_fails_every_time_is_a_dead_letter_and_can_be_replayed(broker: Broker) -> None:
+    bus, taken, works = broker.bus(), Taker(), asyncio.Event()
+
+    async def handler(envelope: Envelope, delivery: Delivery) -> None:
+        if not works.is_set() and envelope.seq != 3:
+            raise ValueError(f"cannot take in {envelope.seq}\nat all")
+        await taken(envelope, delivery)
+
+    bus.subscribe(broker.queue, ["#"], handler, retry=SOON)
+    async with broker.started(bus):
+        await bus.publish(line(1, 3))
+        await eventually(lambda: _dead(bus, 2))
+        first, second = await bus.list_dead(broker.queue)
+        assert sorted(letter.envelope.seq or 0 for letter in (first, second) if letter.envelope) == [1, 2]
+        assert "cannot take in" in first.reason
+        assert (first.queue, first.attempts) == (broker.queue, 3)
+        assert await bus.list_dead(limit=1) == [first]
+        assert taken.seqs == [3]
+
+        works.set()
+        assert await bus.replay(broker.queue, [second.id]) == 1
+        await eventually(lambda: len(taken.seqs) == 2)
+        assert await bus.list_dead() == [first]
+        assert await bus.replay(broker.queue) == 1
+        await eventually(lambda: len(taken.seqs) == 3)
+        assert await bus.list_dead() == []
+        assert await bus.replay(broker.queue) == 0
+    assert sorted(taken.seqs) == [1, 2, 3]  # pyright: ignore[reportArgumentType]
+    assert taken.attempts == [1, 1, 1]
+
+
+async def _dead(bus: object, count: int) -> bool:
+    return len(await bus.list_dead()) == count  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+async def test_a_rejected_message_is_a_dead_letter_at_once(broker: Broker) -> None:
+    bus, runs = broker.bus(), list[int]()
+
+    async def handler(envelope: Envelope, delivery: Delivery) -> None:
+        runs.append(delivery.attempt)
+        raise Reject("there is no such device")
+
+    bus.subscribe(broker.queue, ["#"], handler)
+    async with broker.started(bus):
+        await bus.publish(line(1, 1))
+        await eventually(lambda: _dead(bus, 1))
+        assert (await bus.list_dead())[0].reason == "rejected: there is no such device"
+    assert runs == [1]
+
+
+async def test_a_replay_reaches_only_the_queue_it_is_for(broker: Broker) -> None:
+    bus, other, refusals = broker.bus(), Taker(), list[int]()
+
+    async def refuse(envelope: Envelope, delivery: Delivery) -> None:
+        refusals.append(1)
+        raise Reject("no")
+
+    bus.subscribe(f"{broker.queue}.a", ["#"], refuse)
+    bus.subscribe(f"{broker.queue}.b", ["#"], other)
+    async with broker.started(bus):
+        await bus.publish(line(1, 1))
+        await eventually(lambda: _dead(bus, 1))
+        await bus.replay(f"{broker.queue}.a")
+        await eventually(lambda: len(refusals) == 2)
+        await eventually(lambda: _dead(bus, 1))
+    assert other.seqs == [1]
+
+
+async def test_unavailable_pauses_the_queue_without_counting(broker: Broker) -> None:
+    bus, taken, away = broker.bus(), Taker(), [3]
+
+    async def handler(envelope: Envelope, delivery: Delivery) -> None:
+        if away[0]:
+            away[0] -= 1
+            raise Unavailable("billing", "away")
+        await taken(envelope, delivery)
+
+    bus.subscribe(broker.queue, ["#"], handler, retry=Retry(()))
+    async with broker.started(bus):
+        await bus.publish(line(1, 1))
+        await eventually(lambda: taken.seqs, within=10)
+        assert await bus.list_dead() == []
+    assert taken.attempts == [1]
+
+
+async def test_a_handler_longer_than_the_brokers_patience_runs_once(broker: Broker) -> None:
+    bus, runs, done = broker.bus(), list[int](), asyncio.Event()
+
+    async def handler(envelope: Envelope, delivery: Delivery) -> None:
+        runs.append(delivery.attempt)
+        await asyncio.sleep(2.5 * broker.ack_wait)
+        done.set()
+
+    bus.subscribe(broker.queue, ["#"], handler)
+    async with broker.started(bus):
+        await bus.publish(line(1, 1))
+        await asyncio.wait_for(done.wait(), 10)
+    assert runs == [1]
+
+
+async def test_a_stopping_bus_lets_handlers_end_and_leaves_the_rest_to_others(broker: Broker) -> None:
+    leaving, staying, begun, ended = broker.bus(), broker.bus(), asyncio.Event(), list[int | None]()
+
+    async def slow(envelope: Envelope, delivery: Delivery) -> None:
+        begun.set()
+        await asyncio.sleep(0.3)
+        ended.append(envelope.seq)
+
+    async def quick(envelope: Envelope, delivery: Delivery) -> None:
+        ended.append(envelope.seq)
+
+    leaving.subscribe(broker.queue, ["#"], slow, concurrency=2)
+    await leaving.start()
+    await leaving.publish(line(1, 20))
+    await begun.wait()
+    await leaving.stop()
+    assert ended
+    staying.subscribe(broker.queue, ["#"], quick)
+    async with broker.started(staying):
+        await eventually(lambda: len(ended) == 20)
+    assert sorted(ended) == list(range(1, 21))  # pyright: ignore[reportArgumentType]
+
+
+async def test_processes_with_one_queue_share_its_messages(broker: Broker) -> None:
+    publisher = broker.bus()
+    async with broker.started(publisher), broker.process("plain") as one, broker.process("plain") as other:
+        await eventually(lambda: "ready" in one.said and "ready" in other.said, within=20)
+        await publisher.publish(line(1, 200))
+        await eventually(lambda: len(one.seqs) + len(other.seqs) == 200, within=10)
+    assert sorted(one.seqs + other.seqs) == list(range(1, 201))
+    assert min(len(one.seqs), len(other.seqs)) > 20
+
+
+@pytest.mark.parametrize("kind", ["plain", "ordered", "batches"])
+async def test_what_a_killed_process_had_not_finished_goes_to_another(broker: Broker, kind: str) -> None:
+    publisher = broker.bus()
+    async with broker.started(publisher), broker.process(f"{kind}-stuck") as doomed:
+        await eventually(lambda: "ready" in doomed.said, within=20)
+        await publisher.publish(line(1, 100))
+        await eventually(lambda: doomed.seqs, within=10)
+        async with broker.process(kind) as other:
+            await eventually(lambda: "ready" in other.said, within=20)
+            doomed.process.kill()
+            await publisher.publish(line(101, 150))
+            await eventually(lambda: len(set(other.seqs)) == 150, within=20)
+    assert set(other.seqs) == set(range(1, 151))
+    if kind != "plain":
+        assert other.seqs == list(range(1, 151))
+
+
+async def test_only_one_process_reads_an_ordered_queue(broker: Broker) -> None:
+    publisher = broker.bus()
+    async with broker.started(publisher), broker.process("ordered") as one, broker.process("ordered") as other:
+        await eventually(lambda: "ready" in one.said and "ready" in other.said, within=20)
+        await publisher.publish(line(1, 50))
+        await eventually(lambda: len(one.seqs) + len(other.seqs) >= 50, within=10)
+        reader, idle = (one, other) if one.seqs else (other, one)
+        assert (reader.seqs, idle.seqs) == (list(range(1, 51)), [])
+        reader.process.kill()
+        await publisher.publish(line(51, 100))
+        await eventually(lambda: 100 in idle.seqs, within=20)
+    fresh = [seq for seq in idle.seqs if seq > 50]
+    assert fresh == list(range(51, 101))
+    assert idle.seqs == sorted(idle.seqs)
+
+
+async def test_a_frozen_reader_of_an_ordered_queue_moves_nothing_back(broker: Broker) -> None:
+    """The frozen one wakes up after another took over: order stays, whatever is repeated."""
+    if broker.is_rabbit:
+        pytest.skip("RabbitMQ notices a frozen process by AMQP heartbeats only, after 20 s")
+    publisher = broker.bus()
+    async with broker.started(publisher), broker.process("batches") as frozen:
+        await eventually(lambda: "ready" in frozen.said, within=20)
+        await publisher.publish(line(1, 10))
+        await eventually(lambda: 10 in frozen.seqs, within=10)
+        frozen.process.send_signal(19)
+        async with broker.process("batches") as other:
+            await eventually(lambda: "ready" in other.said, within=20)
+            await publisher.publish(line(11, 20))
+            await eventually(lambda: 20 in other.seqs, within=20)
+            frozen.process.send_signal(18)
+            await publisher.publish(line(21, 200))
+            await eventually(lambda: 200 in other.seqs or 200 in frozen.seqs, within=20)
+            reader = other if 200 in other.seqs else frozen
+            assert first_times([s for s in reader.seqs if s > 20]) == list(range(21, 201))
+
+
+async def test_what_was_confirmed_survives_the_kill_of_the_broker(own_broker: Broker) -> None:
+    bus, plain, ordered, confirmed = own_broker.bus(), Taker(), Taker(), list[int]()
+    bus.subscribe(f"{own_broker.queue}.plain", ["#"], plain)
+    bus.subscribe_batches(f"{own_broker.queue}.ordered", ["#"], ordered.batch)
+    bus.subscribe(f"{own_broker.queue}.late", ["#"], Taker(), retry=SOON)
+
+    async def publish_all() -> None:
+        """Like the relay: repeats from what was not confirmed."""
+        following = 1
+        while following <= 400:
+            try:
+                batch = line(following, following + 19)
+                await bus.publish(batch)
+                confirmed.extend(range(following, following + 20))
+                following += 20
+            except BusUnavailable as away:
+                confirmed.extend(range(following, following + away.confirmed))
+                following += away.confirmed
+                await asyncio.sleep(0.1)
+
+    async with own_broker.started(bus):
+        publishing = asyncio.create_task(publish_all())
+        await eventually(lambda: len(confirmed) >= 100)
+        own_broker.server.kill()
+        await eventually(lambda: _unhealthy(bus), within=10)
+        with pytest.raises(BusUnavailable):
+            await bus.publish([envelope("user.created", 0)])
+        await asyncio.to_thread(own_broker.server.start)
+        await asyncio.wait_for(publishing, 60)
+        wanted = set(range(1, 401))
+        await eventually(lambda: wanted <= set(plain.seqs) and wanted <= set(ordered.seqs), within=30)
+        assert await bus.healthy()
+    assert Counter(confirmed) == Counter(range(1, 401))
+    fresh = [seq for seq in first_times(ordered.seqs) if seq]
+    assert fresh == sorted(fresh)
+
+
+async def _unhealthy(bus: object) -> bool:
+    return not await bus.healthy()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+
+
+async def test_a_broker_that_comes_back_empty_is_furnished_again(own_broker: Broker) -> None:
+    bus, plain, ordered = own_broker.bus(), Taker(), Taker()
+    bus.subscribe(f"{own_broker.queue}.plain", ["#"], plain)
+    bus.subscribe_batches(f"{own_broker.queue}.ordered", ["#"], ordered.batch)
+    async with own_broker.started(bus):
+        await bus.publish(line(1, 30))
+        await eventually(lambda: len(plain.seqs) == 30 and len(ordered.seqs) == 30)
+        own_broker.server.wipe()
+        await asyncio.to_thread(own_broker.server.start)
+
+        async def arrives() -> bool:
+            with contextlib.suppress(BusUnavailable):
+                await bus.publish([envelope("device.created", 99)])
+            return 99 in plain.seqs and 99 in ordered.seqs
+
+        await eventually(arrives, within=60, every=0.2)
+
+
+async def test_a_silent_broker_is_unavailable_within_the_patience(own_broker: Broker) -> None:
+    bus = own_broker.bus(patience=1.0)
+    async with own_broker.started(bus):
+        await bus.publish(line(1, 1))
+        own_broker.server.pause()
+        began = time.monotonic()
+        with pytest.raises(BusUnavailable):
+            await bus.publish(line(2, 50))
+        assert time.monotonic() - began < 3
+        own_broker.server.resume()
+
+
+async def test_a_bus_waits_for_a_broker_that_is_not_up_yet(own_broker: Broker) -> None:
+    own_broker.server.kill()
+    bus, taker = own_broker.bus(), Taker()
+    bus.subscribe(own_broker.queue, ["#"], taker)
+    starting = asyncio.create_task(bus.start())
+    await asyncio.sleep(0)
+    assert not await bus.healthy()
+    with pytest.raises(BusUnavailable):
+        await bus.publish(line(1, 1))
+    await asyncio.to_thread(own_broker.server.start)
+    await asyncio.wait_for(starting, 30)
+    assert await bus.healthy()
+    await bus.publish(line(1, 1))
+    await eventually(lambda: taker.seqs == [1])
+    await bus.stop()
+
+
+async def test_heartbeats_travel_in_line_and_do_not_pile_up(broker: Broker) -> None:
+    bus, taker = broker.bus(), Taker()
+    bus.subscribe_batches(broker.queue, ["#"], taker.batch)
+    async with broker.started(bus):
+        await bus.publish([envelope("device.created", 1), envelope("device.heartbeat", 1, t=5), *line(2, 2)])
+        await eventually(lambda: len(taker.types) == 3)
+    assert taker.types == ["device.created", "device.heartbeat", "device.created"]
+
+
+async def test_a_queue_has_one_handler(broker: Broker) -> None:
+    bus = broker.bus()
+    bus.subscribe(broker.queue, ["device.started"], Taker())
+    with pytest.raises(ValueError, match="dispatch on the type"):
+        bus.subscribe(broker.queue, ["device.stopped"], Taker())
+
+
+async def test_the_scheme_chooses_the_broker() -> None:
+    with pytest.raises(ValueError, match="amqp://"):
+        connect("kafka://127.0.0.1")
+    assert type(connect("amqp://h")).__name__ == "RabbitBus"
+    assert type(connect("nats://h")).__name__ == "NatsBus"

@@ -1,0 +1,130 @@
+"""Buses and envelopes for the tests of the bus."""
+
+import itertools
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+import msgspec
+from anyio.abc import Process
+from cloudphone_shared.bus.nats import NatsBus
+from cloudphone_shared.bus.port import Bus, Delivery
+from cloudphone_shared.bus.rabbit import RabbitBus
+from cloudphone_shared.events import Envelope
+
+from tests.servers import Server
+
+_numbers = itertools.count(1)
+
+
+def envelope(type_: str = "device.created", seq: int | None = None, **data: object) -> Envelope:
+    return Envelope(
+        event_id=uuid4(),
+        type=type_,
+        version=1,
+        time=datetime.now(UTC),
+        source="tests",
+        seq=seq,
+        data=msgspec.Raw(msgspec.json.encode(data)),
+    )
+
+
+def line(first: int, last: int, type_: str = "device.created") -> list[Envelope]:
+    return [envelope(type_, seq) for seq in range(first, last + 1)]
+
+
+class Taker:
+    """Remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[Envelope] = []
+        self.attempts: list[int] = []
+        self.batches: list[int] = []
+
+    async def __call__(self, envelope: Envelope, delivery: Delivery) -> None:
+        self.envelopes.append(envelope)
+        self.attempts.append(delivery.attempt)
+
+    async def batch(self, envelopes: list[Envelope]) -> None:
+        self.batches.append(len(envelopes))
+        self.envelopes += envelopes
+
+    @property
+    def seqs(self) -> list[int | None]:
+        return [envelope.seq for envelope in self.envelopes]
+
+    @property
+    def types(self) -> list[str]:
+        return [envelope.type for envelope in self.envelopes]
+
+
+class Broker:
+    """A server, and a corner of it that no other test uses."""
+
+    ack_wait = 1.0
+    lease = 1.0
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.name = f"tests.{uuid4().hex[:12]}"
+        self.queue = f"tests.{uuid4().hex[:12]}"
+        self.is_rabbit = server.scheme == "amqp"
+
+    def bus(self, patience: float = 5.0) -> Bus:
+        if self.is_rabbit:
+            return RabbitBus(self.server.url, name=self.name, patience=patience)
+        return NatsBus(self.server.url, name=self.name, patience=patience, ack_wait=self.ack_wait, lease=self.lease)
+
+    @asynccontextmanager
+    async def started(self, *buses: Bus) -> AsyncIterator[None]:
+        for bus in buses:
+            await bus.start()
+        try:
+            yield
+        finally:
+            for bus in buses:
+                await bus.stop()
+
+    @asynccontextmanager
+    async def process(self, kind: str) -> AsyncIterator["Consumer"]:
+        """Another process that consumes `queue`; see consumer.py."""
+        root = Path(__file__).parents[3]
+        command = [sys.executable, str(Path(__file__).with_name("consumer.py"))]
+        arguments = [self.server.url, self.name, self.queue, kind]
+        environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'shared'}"}
+        async with await anyio.open_process([*command, *arguments], env=environment, stderr=None) as process:
+            consumer = Consumer(process)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(consumer.listen)
+                try:
+                    yield consumer
+                finally:
+                    if process.returncode is None:
+                        process.kill()
+                    tasks.cancel_scope.cancel()
+
+
+class Consumer:
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.said: list[str] = []
+
+    async def listen(self) -> None:
+        assert self.process.stdout
+        rest = ""
+        async for chunk in self.process.stdout:
+            *lines, rest = (rest + chunk.decode()).split("\n")
+            self.said += lines
+
+    @property
+    def seqs(self) -> list[int]:
+        return [int(said) for said in self.said if said.isdecimal()]
+
+
+def first_times(seqs: Sequence[int | None]) -> list[int | None]:
+    return list(dict.fromkeys(seqs))
