@@ -32,7 +32,7 @@ _NONCE_BYTES = 12
 
 
 class Sealer:
-    """Encrypts private keys with a key derived from the installation's secret; a sealed key opens under its own id only."""
+    """Encrypts private keys by the installation's secret; a sealed key opens under its own id only."""
 
     def __init__(self, secret: str) -> None:
         derived = HKDF(SHA256(), 32, salt=None, info=b"cloudphone signing keys").derive(secret.encode())

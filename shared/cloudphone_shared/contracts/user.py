@@ -27,7 +27,7 @@ class Tenant(Contract, frozen=True, kw_only=True):
 class User(Contract, frozen=True, kw_only=True):
     """`version` is the resource's own version, its ETag on writes.
 
-    `last_active_at` is as of the last login or refresh, to the minute or so.
+    `last_active_at` is as of a login or refresh at most five minutes before the last one.
     """
 
     id: UUID
@@ -47,23 +47,31 @@ class User(Contract, frozen=True, kw_only=True):
 
 
 class UserCreate(Request, frozen=True, kw_only=True):
-    """`tenant_id` defaults to the caller's; only a caller who sees all tenants may name another."""
+    """`tenant_id` defaults to the caller's; only a caller who sees all tenants may name another.
+
+    `data_scope` defaults to "self" for a customer, who has no other, and to "tenant" for everybody else.
+    """
 
     name: Name
     email: Email
     password: Password
     role: Role = "customer"
+    data_scope: DataScope | None = None
     tenant_id: UUID | None = None
     phone: Annotated[str, Meta(max_length=32, pattern=r"^\+?[0-9 ()-]{3,32}$")] | None = None
     locale: Annotated[str, Meta(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] = "en"
 
 
 class UserPatch(Request, frozen=True, kw_only=True):
-    """Fields left out stay as they are. `role` and `email` of others need `users:manage`."""
+    """Fields left out stay as they are. `role`, `data_scope`, and `email` of others, need `users:manage`.
+
+    A role that the data scope does not go with takes its own: "self" for a customer, "tenant" for everybody else.
+    """
 
     name: Name | UnsetType = UNSET
     email: Email | UnsetType = UNSET
     role: Role | UnsetType = UNSET
+    data_scope: DataScope | UnsetType = UNSET
     phone: Annotated[str, Meta(max_length=32, pattern=r"^\+?[0-9 ()-]{3,32}$")] | None | UnsetType = UNSET
     locale: Annotated[str, Meta(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] | UnsetType = UNSET
 

@@ -1,0 +1,186 @@
+"""What is read of identity. Each answer names the entities it shows, with their versions of the same snapshot."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, func, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from cloudphone_shared import entities
+from cloudphone_shared.auth import Caller
+from cloudphone_shared.contracts.common import Answer, Many, Page
+from cloudphone_shared.contracts.user import Role, Tenant, User, UserStatistics, UserStatus
+from cloudphone_shared.database import Cursors, Sorts, page, versions_of
+from cloudphone_shared.errors import NotFound
+
+from .models import TenantRow, UserRow
+
+_SORTS = Sorts(
+    {
+        "name": UserRow.name,
+        "email": UserRow.email,
+        "createdAt": UserRow.created_at,
+        "lastActiveAt": UserRow.last_active_at,
+    },
+    tiebreak=UserRow.id,
+    default="-createdAt",
+)
+_PRESENT = UserRow.deleted_at.is_(None)
+
+
+class UserFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """`search` looks for a part of the name or the e-mail address, whatever the case."""
+
+    status: UserStatus | None = None
+    role: Role | None = None
+    tenant_id: UUID | None = None
+    search: str | None = None
+
+
+async def user_answer(session: AsyncSession, user: UserRow, touched: Mapping[str, int] | None = None) -> Answer[User]:
+    """`touched`: what else the transaction changed, with the versions it gave."""
+    answer = (await _answers(session, [user]))[user.id]
+    return Answer(data=answer.data, entities={**(touched or {}), **answer.entities})
+
+
+async def find_user(session: AsyncSession, caller: Caller, user_id: UUID) -> Answer[User]:
+    """Raises NotFound."""
+    user = await session.get(UserRow, user_id)
+    if user is None or not is_seen(caller, user):
+        raise await not_found(session, user_id)
+    return await user_answer(session, user)
+
+
+async def find_users(session: AsyncSession, caller: Caller, user_ids: Sequence[UUID]) -> Answer[Many[User]]:
+    rows = await session.scalars(select(UserRow).where(UserRow.id.in_(user_ids), seen_by(caller)))
+    found = await _answers(session, rows.all())
+    absent = [entities.user(user_id) for user_id in user_ids if user_id not in found]
+    versions = await versions_of(session, *absent)
+    return Answer(
+        data=Many(
+            found={str(user_id): answer for user_id, answer in found.items()},
+            absent={entity.partition(":")[2]: {entity: version} for entity, version in versions.items()},
+        ),
+        entities={},
+    )
+
+
+async def list_users(
+    session: AsyncSession,
+    caller: Caller,
+    wanted: UserFilter,
+    *,
+    cursors: Cursors,
+    sort: str | None,
+    cursor: str | None,
+    limit: int,
+) -> Answer[Page[User]]:
+    """Raises Invalid for an unknown sort or limit, InvalidCursor."""
+    listing = await page(
+        session,
+        _matching(caller, wanted),
+        _SORTS.parse(sort),
+        cursors=cursors,
+        scope=f"users {caller.id} {wanted}",
+        cursor=cursor,
+        limit=limit,
+    )
+    answers = await _answers(session, listing.items)
+    shown = _merged(answers.values())
+    if tenant_id := wanted.tenant_id or (None if caller.data_scope == "all" else caller.tenant_id):
+        shown |= await versions_of(session, entities.users_of(tenant_id))
+    items = [answers[user.id].data for user in listing.items]
+    return Answer(data=Page(items=items, next_cursor=listing.next_cursor), entities=shown)
+
+
+async def most_active_users(session: AsyncSession, caller: Caller, count: int) -> Answer[list[User]]:
+    statement = (
+        select(UserRow)
+        .where(seen_by(caller), UserRow.status == "active", UserRow.last_active_at.is_not(None))
+        .order_by(UserRow.last_active_at.desc(), UserRow.id.desc())
+        .limit(count)
+    )
+    users = (await session.scalars(statement)).all()
+    answers = await _answers(session, users)
+    return Answer(data=[answers[user.id].data for user in users], entities=_merged(answers.values()))
+
+
+async def user_statistics(session: AsyncSession, caller: Caller) -> Answer[UserStatistics]:
+    """As of now: no entity stands for a sum over all users."""
+    statement = select(UserRow.status, UserRow.role, func.count()).where(seen_by(caller))
+    by_status: dict[str, int] = {}
+    by_role: dict[str, int] = {}
+    for status, role, count in await session.execute(statement.group_by(UserRow.status, UserRow.role)):
+        by_status[status] = by_status.get(status, 0) + count
+        by_role[role] = by_role.get(role, 0) + count
+    total = sum(by_status.values())
+    return Answer(data=UserStatistics(total=total, by_status=by_status, by_role=by_role), entities={})
+
+
+async def list_tenants(session: AsyncSession, caller: Caller) -> Answer[list[Tenant]]:
+    """Every tenant for who sees all, the caller's own for everybody else."""
+    own = true() if caller.data_scope == "all" else TenantRow.id == UUID(caller.tenant_id)
+    tenants = (await session.scalars(select(TenantRow).where(own).order_by(TenantRow.name, TenantRow.id))).all()
+    shown = await versions_of(session, *(entities.tenant(tenant.id) for tenant in tenants))
+    return Answer(data=[tenant_contract(tenant) for tenant in tenants], entities=shown)
+
+
+def tenant_contract(tenant: TenantRow) -> Tenant:
+    return msgspec.convert(tenant, Tenant, from_attributes=True)
+
+
+async def not_found(session: AsyncSession, user_id: UUID) -> NotFound:
+    """The refusal for a user who does not exist, is deleted, or is not the caller's to see: all alike."""
+    return NotFound(entities=await versions_of(session, entities.user(user_id)))
+
+
+def is_seen(caller: Caller, user: UserRow) -> bool:
+    return user.deleted_at is None and caller.sees(user.tenant_id, user.id)
+
+
+def seen_by(caller: Caller) -> ColumnElement[bool]:
+    """The same as `is_seen`, as a condition."""
+    if caller.data_scope == "all":
+        return _PRESENT
+    own = (
+        UserRow.tenant_id == UUID(caller.tenant_id) if caller.data_scope == "tenant" else UserRow.id == UUID(caller.id)
+    )
+    return _PRESENT & own
+
+
+def _matching(caller: Caller, wanted: UserFilter) -> Select[UserRow]:
+    statement = select(UserRow).where(seen_by(caller))
+    if wanted.status:
+        statement = statement.where(UserRow.status == wanted.status)
+    if wanted.role:
+        statement = statement.where(UserRow.role == wanted.role)
+    if wanted.tenant_id:
+        statement = statement.where(UserRow.tenant_id == wanted.tenant_id)
+    if wanted.search:
+        columns = (UserRow.name, UserRow.email)
+        statement = statement.where(or_(*(column.icontains(wanted.search, autoescape=True) for column in columns)))
+    return statement
+
+
+async def _answers(session: AsyncSession, users: Sequence[UserRow]) -> dict[UUID, Answer[User]]:
+    tenant_ids = {user.tenant_id for user in users}
+    tenants = await session.execute(select(TenantRow.id, TenantRow.name).where(TenantRow.id.in_(tenant_ids)))
+    names = {tenant.id: tenant.name for tenant in tenants}
+    shown = [entities.user(user.id) for user in users] + [entities.tenant(tenant_id) for tenant_id in tenant_ids]
+    versions = await versions_of(session, *shown)
+    return {user.id: _answer(user, names[user.tenant_id], versions) for user in users}
+
+
+def _answer(user: UserRow, tenant_name: str, versions: Mapping[str, int]) -> Answer[User]:
+    entity, tenant = entities.user(user.id), entities.tenant(user.tenant_id)
+    fields = {name: getattr(user, name) for name in _FIELDS}
+    contract = User(**fields, tenant_name=tenant_name, version=versions[entity])
+    return Answer(data=contract, entities={entity: versions[entity], tenant: versions[tenant]})
+
+
+_FIELDS = [name for name in User.__struct_fields__ if name not in ("tenant_name", "version")]
+
+
+def _merged(answers: Iterable[Answer[User]]) -> dict[str, int]:
+    return {entity: version for answer in answers for entity, version in answer.entities.items()}
