@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
@@ -120,10 +120,17 @@ async def user_statistics(session: AsyncSession, caller: Caller) -> Answer[UserS
 
 async def list_tenants(session: AsyncSession, caller: Caller) -> Answer[list[Tenant]]:
     """Every tenant for who sees all, the caller's own for everybody else."""
-    own = true() if caller.data_scope == "all" else TenantRow.id == UUID(caller.tenant_id)
-    tenants = (await session.scalars(select(TenantRow).where(own).order_by(TenantRow.name, TenantRow.id))).all()
+    tenants = await all_tenants(session)
+    if caller.data_scope != "all":
+        tenants = [tenant for tenant in tenants if str(tenant.id) == caller.tenant_id]
     shown = await versions_of(session, *(entities.tenant(tenant.id) for tenant in tenants))
-    return Answer(data=[tenant_contract(tenant) for tenant in tenants], entities=shown)
+    return Answer(data=tenants, entities=shown)
+
+
+async def all_tenants(session: AsyncSession) -> list[Tenant]:
+    """By name."""
+    rows = await session.scalars(select(TenantRow).order_by(TenantRow.name, TenantRow.id))
+    return [tenant_contract(tenant) for tenant in rows]
 
 
 def tenant_contract(tenant: TenantRow) -> Tenant:

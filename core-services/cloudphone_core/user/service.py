@@ -47,7 +47,9 @@ async def create_tenant(session: AsyncSession, new: TenantCreate, at: datetime) 
 async def create_user(
     session: AsyncSession, caller: Caller, new: UserCreate, password_hash: str, at: datetime
 ) -> tuple[UserRow, Touched]:
-    """Raises Forbidden for a role, scope or tenant above the caller's, NotFound for an unknown tenant, AlreadyExists."""
+    """Raises Forbidden for a role, data scope or tenant that the caller cannot give, NotFound for an unknown tenant,
+    AlreadyExists for a taken address.
+    """
     scope = new.data_scope or scope_for(new.role)
     check_grant(caller, new.role, scope)
     tenant_id = new.tenant_id or UUID(caller.tenant_id)
@@ -72,19 +74,18 @@ async def register_customer(
 
 
 async def add_first_administrator(
-    session: AsyncSession, *, tenant: TenantCreate, name: str, email: str, password_hash: str, at: datetime
+    session: AsyncSession, new: Registration, home: TenantCreate, password_hash: str, at: datetime
 ) -> UserRow:
-    """An administrator of the whole platform, in `tenant`, which is created when its slug is unknown.
+    """An administrator of the whole platform in the tenant `home`, which is created when its slug is unknown.
 
     Raises Conflict when somebody administers the platform already, AlreadyExists when the address is taken.
     """
     await _one_at_a_time(session)
     if await session.scalar(select(func.count()).where(*_administers(), UserRow.data_scope == "all")):
-        raise Conflict("The platform has an administrator already: let that one create others")
-    tenant_id = await session.scalar(select(TenantRow.id).where(TenantRow.slug == tenant.slug))
+        raise Conflict("The platform has an administrator already, who can create others")
+    tenant_id = await session.scalar(select(TenantRow.id).where(TenantRow.slug == home.slug))
     if tenant_id is None:
-        tenant_id = (await create_tenant(session, tenant, at))[0].id
-    new = UserCreate(name=name, email=email, password="-" * 10)
+        tenant_id = (await create_tenant(session, home, at))[0].id
     user = _new_user(new, tenant_id, "admin", "all", password_hash, at)
     await _add_user(session, user)
     return user

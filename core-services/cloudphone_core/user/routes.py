@@ -1,0 +1,250 @@
+"""Users and tenants over HTTP. What a caller may not see is 404, whoever's it is."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Request, Response, delete, get, patch, post
+from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from cloudphone_shared.auth import Caller
+from cloudphone_shared.contracts.common import Answer, Many, Page
+from cloudphone_shared.contracts.user import (
+    Role,
+    Tenant,
+    TenantCreate,
+    User,
+    UserCreate,
+    UserPatch,
+    UserStatistics,
+    UserStatus,
+    UserSuspend,
+)
+from cloudphone_shared.database import DEFAULT_LIMIT, MAX_LIMIT, Cursors, Database, Reply, idempotent, request_hash
+from cloudphone_shared.errors import FieldError, Forbidden, Invalid
+from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.preconditions import etag, expected_version
+
+from . import queries, service
+from .models import UserRow
+from .passwords import Passwords
+
+IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
+IdempotencyKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
+
+_MOST_ACTIVE = 1000
+_LIST = frozenset({"status", "role", "tenantId", "search", "sort", "cursor", "limit"})
+
+
+async def _known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """A misspelt filter would answer with everything."""
+    if unknown := sorted(set(connection.query_params) - _LIST):
+        errors = [FieldError(field=name, message="is not a parameter of this list") for name in unknown]
+        raise Invalid(f"The list's parameters are {', '.join(sorted(_LIST))}", errors=errors)
+
+
+@get("/v1/users", guards=[requires("users:read"), _known_parameters])
+async def list_users(
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    cursors: NamedDependency[Cursors],
+    with_status: Annotated[UserStatus | None, QueryParameter(name="status")] = None,
+    role: Annotated[Role | None, QueryParameter()] = None,
+    tenant_id: Annotated[UUID | None, QueryParameter(name="tenantId")] = None,
+    search: Annotated[str | None, QueryParameter(max_length=100)] = None,
+    sort: Annotated[str | None, QueryParameter(max_length=100)] = None,
+    cursor: Annotated[str | None, QueryParameter(max_length=4096)] = None,
+    limit: Annotated[int, QueryParameter()] = DEFAULT_LIMIT,
+) -> Answer[Page[User]]:
+    wanted = queries.UserFilter(status=with_status, role=role, tenant_id=tenant_id, search=search)
+    async with database.reading() as session:
+        return await queries.list_users(session, caller, wanted, cursors=cursors, sort=sort, cursor=cursor, limit=limit)
+
+
+@get("/v1/users/batch", guards=[requires("users:read")])
+async def get_users(
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    ids: Annotated[str, QueryParameter(max_length=MAX_LIMIT * 40)],
+) -> Answer[Many[User]]:
+    user_ids = _parse_ids(ids)
+    async with database.reading() as session:
+        return await queries.find_users(session, caller, user_ids)
+
+
+@get("/v1/users/most-active", guards=[requires("users:read")])
+async def get_most_active(
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    count: Annotated[int, QueryParameter(ge=1, le=_MOST_ACTIVE)] = 100,
+) -> Answer[list[User]]:
+    async with database.reading() as session:
+        return await queries.most_active_users(session, caller, count)
+
+
+@get("/v1/users/statistics", guards=[requires("users:read")])
+async def get_statistics(
+    caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> Answer[UserStatistics]:
+    async with database.reading() as session:
+        return await queries.user_statistics(session, caller)
+
+
+@get("/v1/users/me", guards=[requires("users:read")])
+async def get_me(caller: NamedDependency[Caller], database: NamedDependency[Database]) -> Response[Answer[User]]:
+    async with database.reading() as session:
+        return _versioned(await queries.find_user(session, caller, own_id(caller)))
+
+
+@get("/v1/users/{user_id:uuid}", guards=[requires("users:read")])
+async def get_user(
+    user_id: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> Response[Answer[User]]:
+    async with database.reading() as session:
+        return _versioned(await queries.find_user(session, caller, user_id))
+
+
+@post("/v1/users", guards=[requires("users:manage")])
+async def create_user(
+    request: Request[Any, Any, Any],
+    data: JSONBody[UserCreate],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    passwords: NamedDependency[Passwords],
+    body_key: NamedDependency[bytes],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[Any]:
+    hashed = await passwords.hash(data.password)
+
+    async def create(session: AsyncSession) -> Reply:
+        user, touched = await service.create_user(session, caller, data, hashed, _now())
+        return _created(await queries.user_answer(session, user, touched))
+
+    # The body holds a password: a bare digest of it, kept for a day, could be searched for.
+    body = hmac.new(body_key, await request.body(), hashlib.sha256).digest()
+    asked = request_hash(caller.id, "POST", request.url.path, body)
+    return (await idempotent(database, caller.tenant_id, idempotency_key, asked, create)).response()
+
+
+@patch("/v1/users/{user_id:uuid}", guards=[requires("users:write")])
+async def change_user(
+    user_id: FromPath[UUID],
+    data: JSONBody[UserPatch],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    if_match: IfMatch = None,
+) -> Response[Answer[User]]:
+    expected = expected_version(if_match)
+    async with database.writing() as session:
+        return await _changed(session, *await service.change_user(session, caller, user_id, data, expected, _now()))
+
+
+@post("/v1/users/{user_id:uuid}/suspend", status_code=200, guards=[requires("users:manage")])
+async def suspend_user(
+    user_id: FromPath[UUID],
+    data: JSONBody[UserSuspend],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    if_match: IfMatch = None,
+) -> Response[Answer[User]]:
+    expected = expected_version(if_match)
+    async with database.writing() as session:
+        return await _changed(
+            session, *await service.suspend_user(session, caller, user_id, data.reason, expected, _now())
+        )
+
+
+@post("/v1/users/{user_id:uuid}/reinstate", status_code=200, guards=[requires("users:manage")])
+async def reinstate_user(
+    user_id: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    if_match: IfMatch = None,
+) -> Response[Answer[User]]:
+    expected = expected_version(if_match)
+    async with database.writing() as session:
+        return await _changed(session, *await service.reinstate_user(session, caller, user_id, expected, _now()))
+
+
+@delete("/v1/users/{user_id:uuid}", status_code=200, guards=[requires("users:manage")])
+async def delete_user(
+    user_id: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    if_match: IfMatch = None,
+) -> Answer[None]:
+    expected = expected_version(if_match)
+    async with database.writing() as session:
+        return Answer(data=None, entities=await service.delete_user(session, caller, user_id, expected, _now()))
+
+
+@get("/v1/tenants", guards=[requires("users:read")])
+async def list_tenants(caller: NamedDependency[Caller], database: NamedDependency[Database]) -> Answer[list[Tenant]]:
+    async with database.reading() as session:
+        return await queries.list_tenants(session, caller)
+
+
+@post("/v1/tenants", guards=[requires("users:manage")])
+async def create_tenant(
+    request: Request[Any, Any, Any],
+    data: JSONBody[TenantCreate],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[Any]:
+    if caller.data_scope != "all":
+        raise Forbidden("Only who sees all tenants may create one")
+
+    async def create(session: AsyncSession) -> Reply:
+        tenant, touched = await service.create_tenant(session, data, _now())
+        return Reply.of(Answer(data=queries.tenant_contract(tenant), entities=touched), status=201)
+
+    asked = request_hash(caller.id, "POST", request.url.path, await request.body())
+    return (await idempotent(database, caller.tenant_id, idempotency_key, asked, create)).response()
+
+
+def own_id(caller: Caller) -> UUID:
+    """Raises Forbidden for a service, which has no account."""
+    if caller.kind != "user":
+        raise Forbidden("A service has no account of its own")
+    return UUID(caller.id)
+
+
+async def _changed(session: AsyncSession, user: UserRow, touched: Mapping[str, int]) -> Response[Answer[User]]:
+    return _versioned(await queries.user_answer(session, user, touched))
+
+
+def _versioned(answer: Answer[User]) -> Response[Answer[User]]:
+    return Response(answer, headers={"ETag": etag(answer.data.version)})
+
+
+def _created(answer: Answer[User]) -> Reply:
+    headers = {"Location": f"/v1/users/{answer.data.id}", "ETag": etag(answer.data.version)}
+    return Reply.of(answer, status=201, headers=headers)
+
+
+def _parse_ids(text: str) -> list[UUID]:
+    try:
+        ids = list(dict.fromkeys(UUID(part) for part in text.split(",") if part))
+    except ValueError:
+        raise Invalid("ids must be UUIDs separated by commas") from None
+    if not 1 <= len(ids) <= MAX_LIMIT:
+        raise Invalid(f"ids must be 1 to {MAX_LIMIT}")
+    return ids
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+USER_ROUTES = [
+    list_users, get_users, get_most_active, get_statistics, get_me, get_user, create_user, change_user, suspend_user,
+    reinstate_user, delete_user, list_tenants, create_tenant,
+]  # fmt: skip

@@ -1,0 +1,141 @@
+"""A user service over a real PostgreSQL, with a clock to move and passwords that are cheap to check."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from argon2 import PasswordHasher
+
+from cloudphone_core.user.installation import create_first_administrator
+from cloudphone_core.user.main import create_app
+from cloudphone_core.user.models import SCHEMA
+from cloudphone_core.user.passwords import Passwords
+from cloudphone_shared.database import Database, migrate
+from cloudphone_shared.settings import Auth, Secret
+from tests.servers import Postgres
+from tests.signing import client_of
+
+PASSWORD = "correct horse battery"
+AUTH = Auth(
+    freshness_key=Secret("f" * 32),
+    cursor_key=Secret("c" * 32),
+    service_clients={"bff-admin": Secret("secret of bff-admin"), "cache-worker": Secret("secret of cache-worker")},
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+    def advance(self, *, seconds: float = 0, minutes: float = 0, days: float = 0) -> None:
+        self.ahead += seconds + minutes * 60 + days * 86400
+
+
+class World:
+    """Makes accounts as callers do, over HTTP. `root` administers the platform."""
+
+    def __init__(self, http: httpx.AsyncClient, database: Database, clock: Clock) -> None:
+        self.http, self.database, self.clock = http, database, clock
+        self.root: dict[str, str] = {}
+        self.root_id = ""
+        self.root_email = ""
+
+    async def start(self) -> None:
+        self.root_email = f"root-{uuid.uuid4().hex[:8]}@example.com"
+        root = await create_first_administrator(
+            self.database, name="Root", email=self.root_email, password=PASSWORD, tenant="platform", passwords=cheap()
+        )
+        self.root_id = str(root.id)
+        self.root = await self.signed_in(self.root_email)
+
+    async def login(self, email: str, password: str = PASSWORD) -> httpx.Response:
+        return await self.http.post("/v1/auth/login", json={"email": email, "password": password})
+
+    async def refresh(self, token: str) -> httpx.Response:
+        return await self.http.post("/v1/auth/refresh", json={"refreshToken": token})
+
+    async def tokens(self, email: str, password: str = PASSWORD) -> dict[str, Any]:
+        answer = await self.login(email, password)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    async def signed_in(self, email: str) -> dict[str, str]:
+        return {"Authorization": "Bearer " + (await self.tokens(email))["accessToken"]}
+
+    async def as_service(self, name: str) -> dict[str, str]:
+        credentials = {"clientId": name, "clientSecret": f"secret of {name}"}
+        answer = await self.http.post("/v1/service-tokens", json=credentials)
+        assert answer.status_code == 200, answer.text
+        return {"Authorization": "Bearer " + answer.json()["accessToken"]}
+
+    async def tenant(self, name: str = "Acme") -> str:
+        body = {"name": name, "slug": f"t-{uuid.uuid4().hex[:12]}"}
+        answer = await self.http.post("/v1/tenants", json=body, headers=self.root)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["data"]["id"]
+
+    async def user(self, *, by: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+        fields = {"name": "Ana", "email": f"{uuid.uuid4().hex}@example.com", "password": PASSWORD, **fields}
+        answer = await self.http.post("/v1/users", json=fields, headers=by or self.root)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["data"]
+
+    async def member(self, **fields: Any) -> tuple[dict[str, Any], dict[str, str]]:
+        """An account and its signed-in headers."""
+        user = await self.user(**fields)
+        return user, await self.signed_in(user["email"])
+
+    async def seen(self, user_id: str, by: dict[str, str] | None = None) -> httpx.Response:
+        return await self.http.get(f"/v1/users/{user_id}", headers=by or self.root)
+
+    async def patch(self, user_id: str, by: dict[str, str] | None = None, **changes: Any) -> httpx.Response:
+        return await self.http.patch(f"/v1/users/{user_id}", json=changes, headers=by or self.root)
+
+    async def suspend(self, user_id: str, by: dict[str, str] | None = None) -> httpx.Response:
+        body = {"reason": "unpaid"}
+        return await self.http.post(f"/v1/users/{user_id}/suspend", json=body, headers=by or self.root)
+
+
+def cheap() -> Passwords:
+    return Passwords(PasswordHasher(time_cost=1, memory_cost=256, parallelism=1))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+async def migrated(postgres: Postgres) -> str:
+    """The URL of a database that others are copied from: a copy takes less than the migration."""
+    url = await postgres.database()
+    await migrate(url, "user")
+    return url
+
+
+@pytest.fixture
+async def database(migrated: str) -> AsyncIterator[Database]:
+    server, _, template = migrated.rpartition("/")
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    connection = await asyncpg.connect(f"{server}/postgres")
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    await connection.close()
+    database = Database(f"{server}/{name}", schema=SCHEMA, service="user", pool_size=8)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def world(database: Database, clock: Clock) -> AsyncIterator[World]:
+    app = create_app(database=database, auth=AUTH, passwords=cheap(), clock=clock, body_limit_bytes=100_000)
+    async with client_of(app) as http:
+        world = World(http, database, clock)
+        await world.start()
+        yield world
