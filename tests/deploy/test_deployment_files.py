@@ -1,0 +1,49 @@
+"""The compose and Kubernetes files speak of processes, ports and settings that exist."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from cloudphone_deploy.processes import UNITS, has_http
+from cloudphone_deploy.surroundings import SETTINGS
+from cloudphone_shared.settings import PORTS
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+FILES = (DEPLOY / "compose.yaml", DEPLOY / "kubernetes" / "cloudphone.yaml")
+
+
+def mappings(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from mappings(child)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_process_is_served_once_per_kind(file: Path) -> None:
+    commands = [
+        command
+        for each in mappings(yaml.safe_load(file.read_text()))
+        if (command := each.get("command") or each.get("args")) and command[0] == "serve"
+    ]
+    assert sorted(name for command in commands for name in command[1:]) == sorted(UNITS)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_setting_exists_and_every_url_has_its_port(file: Path) -> None:
+    known = {f"CLOUDPHONE_{field.name.upper()}" for cls in SETTINGS for field in msgspec.structs.fields(cls)}
+    named = {
+        (name, value)
+        for each in mappings(yaml.safe_load(file.read_text()))
+        for name, value in each.items()
+        if isinstance(name, str) and name.startswith("CLOUDPHONE_")
+    }
+    assert {name.removesuffix("_FILE") for name, _ in named} <= known
+    urls = dict(named)
+    for process in (name for name in UNITS if has_http(name)):
+        url = urls[f"CLOUDPHONE_{process.upper().replace('-', '_')}_URL"]
+        assert url == f"http://{process}:{30_000 + PORTS[process]}"
