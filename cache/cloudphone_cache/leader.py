@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import structlog
@@ -53,13 +53,20 @@ class Leader:
     @asynccontextmanager
     async def _elected(self) -> AsyncGenerator[tuple[Any, asyncio.Event]]:
         """The lock, held on a connection of its own; the event is set by a change, or by the connection's end."""
-        connection: Any = await asyncpg.connect(self._database.url, timeout=3)
+        connection = cast(
+            Any,
+            await asyncpg.connect(self._database.url, timeout=3),  # pyright: ignore[reportUnknownMemberType]
+        )
         woken = asyncio.Event()
+
+        def wake(*_: object) -> None:
+            woken.set()
+
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", _LOCK):
                 await asyncio.sleep(_STANDBY_SECONDS)  # waits for another process's lock
-            await connection.add_listener(runs.CHANNEL, lambda *_: woken.set())
-            connection.add_termination_listener(lambda *_: woken.set())
+            await connection.add_listener(runs.CHANNEL, wake)
+            connection.add_termination_listener(wake)
             log.info("warmup_leader_elected", leader=self._name)
             yield connection, woken
         finally:
