@@ -36,9 +36,7 @@ class Owners:
     def __init__(self, clients: dict[str, ServiceClient]) -> None:
         self._clients = clients
 
-    async def changes(
-        self, service: str, *, after: int | None = None, since_ms: int | None = None
-    ) -> Sequence[Change]:
+    async def changes(self, service: str, *, after: int | None = None, since_ms: int | None = None) -> Sequence[Change]:
         """At most one page; the feed asks again for what follows."""
         params = {"after": after, "since_ms": since_ms, "limit": _PAGE}
         page = await self._clients[service].get("/internal/changes", Changes, params=params)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from ..errors import Unavailable
 from ..events.envelope import Envelope
 
 
@@ -48,14 +49,14 @@ class Reject(Exception):
     """Raised by a handler that will never succeed with this message: dead letter at once."""
 
 
-class BusUnavailable(Exception):
+class BusUnavailable(Unavailable):
     """The broker is away or did not confirm in time. What was sent may have arrived: publish it again.
 
     `confirmed` envelopes from the front of the batch need no repeat.
     """
 
     def __init__(self, reason: str, *, confirmed: int = 0) -> None:
-        super().__init__(reason)
+        super().__init__("bus", reason)
         self.confirmed = confirmed
 
 

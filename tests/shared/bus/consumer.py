@@ -8,7 +8,6 @@ import sys
 
 from cloudphone_shared.bus import Delivery
 from cloudphone_shared.events import Envelope
-
 from tests.servers import Server
 from tests.shared.bus.worlds import Broker
 

@@ -7,10 +7,10 @@ from collections import Counter
 
 import msgspec
 import pytest
+
 from cloudphone_shared.bus import BusUnavailable, Delivery, Reject, Retry, connect
 from cloudphone_shared.errors import Unavailable
 from cloudphone_shared.events import Envelope
-
 from tests.conditions import eventually
 from tests.shared.bus.worlds import Broker, Taker, envelope, first_times, line
 

@@ -12,11 +12,11 @@ from uuid import uuid4
 import anyio
 import msgspec
 from anyio.abc import Process
+
 from cloudphone_shared.bus.nats import NatsBus
 from cloudphone_shared.bus.port import Bus, Delivery
 from cloudphone_shared.bus.rabbit import RabbitBus
 from cloudphone_shared.events import Envelope
-
 from tests.servers import Server
 
 _numbers = itertools.count(1)
