@@ -1,0 +1,33 @@
+"""Cancelling an order."""
+
+from uuid import UUID
+
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from cloudphone_shared.auth import Caller, passing_on
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts.billing import Order, OrderCancel
+from cloudphone_shared.http.operations import IfMatch
+from cloudphone_shared.http.problems import problems
+
+from ..staff import staff
+
+
+@post(
+    "/admin/orders/{order_id:uuid}/cancel",
+    status_code=200,
+    tags=["orders"],
+    guards=[staff("orders:write")],
+    responses=problems(404, 409, 412, 413, 415),
+)
+async def cancel_order(
+    order_id: FromPath[UUID],
+    data: JSONBody[OrderCancel],
+    core: NamedDependency[CoreClients],
+    caller: NamedDependency[Caller],
+    if_match: IfMatch = None,
+) -> Order:
+    """Cancels a pending order."""
+    return await core.billing.cancel_order(order_id, data, passing_on(caller), if_match=if_match)

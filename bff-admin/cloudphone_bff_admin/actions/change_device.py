@@ -1,0 +1,32 @@
+"""A device's name and tags."""
+
+from uuid import UUID
+
+from litestar import patch
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from cloudphone_shared.auth import Caller, passing_on
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts.device import Device, DevicePatch
+from cloudphone_shared.http.operations import IfMatch
+from cloudphone_shared.http.problems import problems
+
+from ..staff import staff
+
+
+@patch(
+    "/admin/devices/{device_id:uuid}",
+    tags=["devices"],
+    guards=[staff("devices:write")],
+    responses=problems(404, 409, 412, 413, 415),
+)
+async def change_device(
+    device_id: FromPath[UUID],
+    data: JSONBody[DevicePatch],
+    core: NamedDependency[CoreClients],
+    caller: NamedDependency[Caller],
+    if_match: IfMatch = None,
+) -> Device:
+    """Renames a device or replaces its tags; what is left out stays."""
+    return await core.device.change(device_id, data, passing_on(caller), if_match=if_match)

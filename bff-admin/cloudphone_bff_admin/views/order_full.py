@@ -1,0 +1,67 @@
+"""An order's screen: the order with its history, who ordered, the device and the plan."""
+
+from uuid import UUID
+
+from cloudphone_cache.serving import Screens
+from cloudphone_cache.view import Audience, View
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts import Contract
+from cloudphone_shared.contracts.billing import Order, Plan
+from cloudphone_shared.contracts.device import Device
+from cloudphone_shared.contracts.user import User
+from cloudphone_shared.http.operations import shows
+
+from ..staff import staff
+
+
+class OrderFull(Contract, frozen=True, kw_only=True):
+    """`user` and `device` are null once deleted; every part but the order may be null while its service is away."""
+
+    order: Order
+    user: User | None
+    device: Device | None
+    plan: Plan | None
+
+
+order_full = View("order:full:{order_id}", OrderFull, fresh_for=300, serve_stale_for=3600)
+
+
+@order_full.segment
+async def order(core: CoreClients, order_id: str) -> Order:
+    return await core.billing.order(order_id)
+
+
+@order_full.segment(given=lambda order: order.user_id)
+async def user(core: CoreClients, order: Order) -> User:
+    return await core.user.get(order.user_id)
+
+
+@order_full.segment(given=lambda order: order.device_id)
+async def device(core: CoreClients, order: Order) -> Device | None:
+    return None if order.device_id is None else await core.device.get(order.device_id)
+
+
+@order_full.segment(given=lambda order: order.plan_id)
+async def plan(core: CoreClients, order: Order) -> Plan:
+    return await core.billing.plan(order.plan_id)
+
+
+@order_full.audience
+def audience(order: Order) -> Audience:
+    return Audience(tenant=str(order.tenant_id), owner=str(order.user_id))
+
+
+@get(
+    "/admin/orders/{order_id:uuid}",
+    tags=["orders"],
+    guards=[staff("orders:read")],
+    responses=shows(OrderFull, 404),
+)
+async def show_order(order_id: FromPath[UUID], screens: NamedDependency[Screens]) -> ASGIApp:
+    """An order with its history, its user, device and plan."""
+    return await screens.show(order_full, order_id=order_id)

@@ -1,0 +1,31 @@
+"""A person as others' screens name one, and the batch that asks for several."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+from cloudphone_cache.serving import items_in_order
+from cloudphone_cache.view import Answered
+
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts import Contract
+from cloudphone_shared.contracts.user import User, UserStatus
+
+
+class Person(Contract, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    email: str
+    status: UserStatus
+
+    @classmethod
+    def of(cls, user: User) -> "Person":
+        return msgspec.convert(user, cls, from_attributes=True)
+
+
+async def people(core: CoreClients, user_ids: Sequence[UUID | None]) -> list[Answered | None]:
+    """In order, None for no id; an absent user is an answer without a value."""
+    asked = list(dict.fromkeys(each for each in user_ids if each is not None))
+    if not asked:
+        return [None] * len(user_ids)
+    return items_in_order("user", await core.user.get_many(asked), user_ids, Person.of)

@@ -1,0 +1,87 @@
+"""A user's screen: the account with its devices, orders, balance and use."""
+
+from uuid import UUID
+
+from cloudphone_cache.serving import Screens, each_noted
+from cloudphone_cache.view import Audience, View
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts import Contract
+from cloudphone_shared.contracts.billing import Balance, OrderSummary, UserUsage
+from cloudphone_shared.contracts.device import DeviceSummary
+from cloudphone_shared.contracts.user import User
+from cloudphone_shared.http.operations import shows
+
+from ..staff import staff
+
+SHOWN_DEVICES = 50
+
+
+class DevicesHeld(Contract, frozen=True, kw_only=True):
+    """`total` the user holds; the first 50 by name are `items`."""
+
+    total: int
+    items: list[DeviceSummary]
+
+
+class UserFull(Contract, frozen=True, kw_only=True):
+    """The latest 50 orders. `balance` is null before the first transfer; every part but the user may be null while
+    its service is away."""
+
+    user: User
+    devices: DevicesHeld | None
+    orders: list[OrderSummary] | None
+    balance: Balance | None
+    usage: UserUsage | None
+
+
+user_full = View("user:full:{user_id}", UserFull, fresh_for=300, serve_stale_for=3600)
+
+
+@user_full.segment
+async def user(core: CoreClients, user_id: str) -> User:
+    return await core.user.get(user_id)
+
+
+@user_full.segment
+async def devices(core: CoreClients, user_id: str) -> DevicesHeld:
+    held = await core.device.of_user(user_id)
+    if not held:
+        return DevicesHeld(total=0, items=[])
+    shown = held[:SHOWN_DEVICES]
+    return DevicesHeld(total=len(held), items=await each_noted("device", core.device.get_many(shown), shown))
+
+
+@user_full.segment
+async def orders(core: CoreClients, user_id: str) -> list[OrderSummary]:
+    return await core.billing.orders_of(user_id)
+
+
+@user_full.segment
+async def balance(core: CoreClients, user_id: str) -> Balance | None:
+    return await core.billing.balance(user_id)
+
+
+@user_full.segment(until=lambda usage: usage.period_end.timestamp())
+async def usage(core: CoreClients, user_id: str) -> UserUsage:
+    return await core.billing.usage_of_user(user_id)
+
+
+@user_full.audience
+def audience(user: User) -> Audience:
+    return Audience(tenant=str(user.tenant_id), owner=str(user.id))
+
+
+@get(
+    "/admin/users/{user_id:uuid}",
+    tags=["users"],
+    guards=[staff("users:read")],
+    responses=shows(UserFull, 404),
+)
+async def show_user(user_id: FromPath[UUID], screens: NamedDependency[Screens]) -> ASGIApp:
+    """A user with devices, orders, balance, and use in the present period."""
+    return await screens.show(user_full, user_id=user_id)
