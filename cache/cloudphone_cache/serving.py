@@ -1,6 +1,8 @@
 """What a process that serves views stands on, between the HTTP kit and the cache: screens, writes, limits."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -34,7 +36,9 @@ class Screens:
         self._cache = cache
         self._sees = sees
         self._fresh_after = token_in(headers)
-        self._if_none_match = next((value.decode("latin-1") for name, value in headers if name == b"if-none-match"), None)
+        self._if_none_match = next(
+            (value.decode("latin-1") for name, value in headers if name == b"if-none-match"), None
+        )
 
     async def show(self, view: View[Any], **params: UUID | str) -> Served:
         """Raises what the view's primary service refused with; NotFound also for who may not see it."""
@@ -75,7 +79,7 @@ class Frame:
             await self._app(scope, receive, send)
             return
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
-            await self._app(scope, receive, _framed(send, lambda: []))
+            await self._app(scope, receive, _framed(send, list))
             return
         with self._cache.write(token_in(scope["headers"])) as written:
 
@@ -118,7 +122,7 @@ class Gate:
             raise refusal(subject, wait)
 
     async def _wait(self, subject: Subject) -> int:
-        assert isinstance(self._store, RedisStore)  # noqa: S101  # limits are shared through it
+        assert isinstance(self._store, RedisStore)  # limits are shared through it
         try:
             return await self._store.redis.send(subject.key.encode(), subject.command)
         except RedisRefused as error:
@@ -130,10 +134,37 @@ class Gate:
 
     async def load(self) -> None:
         """The script, for the next request; this one is counted here."""
-        try:
+        with contextlib.suppress(*REDIS_ERRORS):
             await self._store.everywhere(pack("SCRIPT", "LOAD", Limiter.script))
-        except REDIS_ERRORS:
-            pass
+
+
+class Callers:
+    """Counts whom no token names: by account and by address. A proxy's word is believed if its address is trusted."""
+
+    def __init__(self, gate: Gate, sign_in: Limiter, trusted_proxies: Collection[str]) -> None:
+        self._gate = gate
+        self._sign_in = sign_in
+        self._trusted = frozenset(trusted_proxies)
+
+    async def sign_in(self, account: str, request: Request[Any, Any, Any]) -> None:
+        """Raises LimitExceeded."""
+        digest = hashlib.sha256(account.strip().casefold().encode()).hexdigest()[:32]
+        for subject in (f"account:{digest}", f"address:{self._address(request)}"):
+            await self._gate.count(self._sign_in.subject(subject))
+
+    async def anonymous(self, request: Request[Any, Any, Any]) -> None:
+        """Raises LimitExceeded."""
+        await self._gate.count(self._gate.limiter.subject(f"address:{self._address(request)}"))
+
+    def _address(self, request: Request[Any, Any, Any]) -> str:
+        peer = request.client.host if request.client else ""
+        if peer not in self._trusted:
+            return peer
+        # The nearest address that is not one of ours: what stands before it, anybody can write.
+        for hop in reversed(request.headers.get("x-forwarded-for", "").split(",")):
+            if (address := hop.strip()) and address not in self._trusted:
+                return address
+        return peer
 
 
 def items_in_order(
@@ -173,5 +204,3 @@ async def one_noted(service: str, asking: Awaitable[Many[T]], key: UUID | str) -
     if not items:
         raise NotFound
     return items[0]
-
-

@@ -14,6 +14,7 @@ from cloudphone_shared.settings import (
     Auth,
     BusSettings,
     Databases,
+    Front,
     Limits,
     Network,
     Redis,
@@ -30,7 +31,7 @@ class Runner(msgspec.Struct, frozen=True, kw_only=True):
     data: str = ".cloudphone"
 
 
-SETTINGS = (Runner, Network, Databases, Redis, BusSettings, Auth, Limits, Telemetry, WarmupSettings)
+SETTINGS = (Runner, Network, Databases, Redis, BusSettings, Auth, Limits, Front, Telemetry, WarmupSettings)
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):

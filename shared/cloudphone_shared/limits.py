@@ -5,6 +5,7 @@ w. It is sent on the connection that also carries the view's GET, in the same wr
 counts for itself: nobody is refused for that reason.
 """
 
+import hashlib
 import re
 import time
 from collections import deque
@@ -35,6 +36,9 @@ if redis.call('RPUSH', key, now) > tonumber(ARGV[#ARGV - 1]) then redis.call('LP
 redis.call('PEXPIRE', key, math.ceil(ARGV[#ARGV] / 1000))
 return 0
 """
+
+
+SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest().encode()
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -93,7 +97,7 @@ class Limiter:
         rates: str,
         by_role: Mapping[str, str] | None = None,
         *,
-        sha: bytes,
+        sha: bytes = SCRIPT_SHA,
         prefix: str = "",
         clock: Callable[[], float] = time.monotonic,
         remember: int = 50_000,

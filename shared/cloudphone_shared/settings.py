@@ -161,6 +161,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_limit_bytes: Positive = 1_048_576
 
 
+class Front(msgspec.Struct, frozen=True, kw_only=True):
+    """Who stands before the BFFs: `cors_origins` are the web origins whose pages may call them, `trusted_proxies` the
+    addresses whose X-Forwarded-For is believed.
+    """
+
+    cors_origins: list[str] = []
+    trusted_proxies: list[str] = []
+
+
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     """Logs go to standard error; traces to `otlp_url` when it is set."""
 

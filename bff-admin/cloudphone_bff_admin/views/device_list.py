@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from cloudphone_cache.serving import Screens, items_in_order
-from cloudphone_cache.view import Answered, Audience, View
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
+from cloudphone_cache import Answered, Audience, View
+from cloudphone_cache.serving import Screens, items_in_order, one_noted
 from cloudphone_shared.auth import Caller, passing_on
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract, Page
@@ -32,9 +32,8 @@ device_card = View("device:card:{device_id}", DeviceCard, fresh_for=300, serve_s
 
 
 @device_card.segment
-async def device(core: CoreClients, device_id: str) -> DeviceSummary | None:
-    [found] = await devices(core, [device_id])
-    return found and found.value
+async def device(core: CoreClients, device_id: str) -> DeviceSummary:
+    return await one_noted("device", core.device.get_many([device_id]), device_id)
 
 
 @device_card.many("device")
@@ -70,8 +69,8 @@ async def list_devices(
     core: NamedDependency[CoreClients],
     caller: NamedDependency[Caller],
     screens: NamedDependency[Screens],
-    query: NamedDependency[ListQuery],
-    state: Annotated[DeviceState | None, QueryParameter()] = None,
+    asked: NamedDependency[ListQuery],
+    present_state: Annotated[DeviceState | None, QueryParameter(name="state")] = None,
     owner_id: Annotated[UUID | None, QueryParameter(name="ownerId")] = None,
     node_id: Annotated[UUID | None, QueryParameter(name="nodeId")] = None,
     tag: Annotated[str | None, QueryParameter(max_length=40)] = None,
@@ -79,8 +78,8 @@ async def list_devices(
     assigned: Annotated[bool | None, QueryParameter()] = None,
 ) -> Response[Page[DeviceCard]]:
     """Devices, as cards. Sorted by `name`, `state`, `ownerName`, `createdAt` or `updatedAt`; `-` before it descends."""
-    listing = query.listing(
-        state=state, ownerId=owner_id, nodeId=node_id, tag=tag, tenantId=tenant_id, assigned=assigned
+    listing = asked.listing(
+        state=present_state, ownerId=owner_id, nodeId=node_id, tag=tag, tenantId=tenant_id, assigned=assigned
     )
     page = await core.device.page(listing, bearer=passing_on(caller))
     return await screens.cards(device_card, [{"device_id": each} for each in page.items], page.next_cursor)

@@ -2,13 +2,13 @@
 
 from uuid import UUID
 
-from cloudphone_cache.serving import Screens
-from cloudphone_cache.view import Audience, View
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
+from cloudphone_cache import Audience, View
+from cloudphone_cache.serving import Screens
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.billing import Order, Plan

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from cloudphone_cache.serving import Screens, items_in_order
-from cloudphone_cache.view import Answered, Audience, View
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
+from cloudphone_cache import Answered, Audience, View
+from cloudphone_cache.serving import Screens, items_in_order, one_noted
 from cloudphone_shared.auth import Caller, passing_on
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract, Page
@@ -34,9 +34,8 @@ order_card = View("order:card:{order_id}", OrderCard, fresh_for=300, serve_stale
 
 
 @order_card.segment
-async def order(core: CoreClients, order_id: str) -> OrderSummary | None:
-    [found] = await orders(core, [order_id])
-    return found and found.value
+async def order(core: CoreClients, order_id: str) -> OrderSummary:
+    return await one_noted("billing", core.billing.orders([order_id]), order_id)
 
 
 @order_card.many("order")
@@ -91,14 +90,14 @@ async def list_orders(
     core: NamedDependency[CoreClients],
     caller: NamedDependency[Caller],
     screens: NamedDependency[Screens],
-    query: NamedDependency[ListQuery],
-    state: Annotated[OrderState | None, QueryParameter()] = None,
+    asked: NamedDependency[ListQuery],
+    present_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
     user_id: Annotated[UUID | None, QueryParameter(name="userId")] = None,
     device_id: Annotated[UUID | None, QueryParameter(name="deviceId")] = None,
     plan_id: Annotated[UUID | None, QueryParameter(name="planId")] = None,
     tenant_id: Annotated[UUID | None, QueryParameter(name="tenantId")] = None,
 ) -> Response[Page[OrderCard]]:
     """Orders, as cards. Sorted by `createdAt`, `amount`, `state` or `userName`; `-` before it descends."""
-    listing = query.listing(state=state, userId=user_id, deviceId=device_id, planId=plan_id, tenantId=tenant_id)
+    listing = asked.listing(state=present_state, userId=user_id, deviceId=device_id, planId=plan_id, tenantId=tenant_id)
     page = await core.billing.order_page(listing, bearer=passing_on(caller))
     return await screens.cards(order_card, [{"order_id": each} for each in page.items], page.next_cursor)

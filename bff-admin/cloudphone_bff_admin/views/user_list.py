@@ -26,10 +26,10 @@ from ..staff import staff
 async def list_users(
     core: NamedDependency[CoreClients],
     caller: NamedDependency[Caller],
-    query: NamedDependency[ListQuery],
+    asked: NamedDependency[ListQuery],
     status: Annotated[UserStatus | None, QueryParameter()] = None,
     role: Annotated[Role | None, QueryParameter()] = None,
     tenant_id: Annotated[UUID | None, QueryParameter(name="tenantId")] = None,
 ) -> Page[User]:
     """Users. Sorted by `name`, `email`, `createdAt` or `lastActiveAt`; `-` before it descends."""
-    return await core.user.page(query.listing(status=status, role=role, tenantId=tenant_id), bearer=passing_on(caller))
+    return await core.user.page(asked.listing(status=status, role=role, tenantId=tenant_id), bearer=passing_on(caller))

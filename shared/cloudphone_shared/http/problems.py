@@ -30,6 +30,7 @@ _TITLES: Mapping[int, str] = {
     409: "The present state does not allow this, or it exists already",
     412: "The resource has changed since it was read",
     413: "The request body is too large",
+    415: "The request body's media type is not supported",
     422: "The Idempotency-Key was used with another request",
     429: "Too many requests",
     503: "A service that is needed gave no answer",

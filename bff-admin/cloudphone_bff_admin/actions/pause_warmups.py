@@ -1,0 +1,26 @@
+"""Pausing the warm-up's schedule."""
+
+from litestar import post
+from litestar.di import NamedDependency
+
+from cloudphone_shared.auth import Caller, passing_on
+from cloudphone_shared.clients.warmup import WarmupClient
+from cloudphone_shared.contracts.warmup import WarmupStatus
+from cloudphone_shared.http.problems import problems
+
+from ..staff import staff
+
+
+@post(
+    "/admin/warmups/pause",
+    status_code=200,
+    tags=["warmups"],
+    guards=[staff("warmups:manage")],
+    responses=problems(),
+)
+async def pause_warmups(
+    warmups: NamedDependency[WarmupClient],
+    caller: NamedDependency[Caller],
+) -> WarmupStatus:
+    """Scheduled runs stay away until resumed."""
+    return await warmups.pause(bearer=passing_on(caller))

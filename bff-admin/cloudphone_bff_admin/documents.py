@@ -1,0 +1,28 @@
+"""How the BFF documents itself."""
+
+from cloudphone_shared.http.operations import documentation
+
+DOCUMENTS = documentation(
+    "Cloudphone admin",
+    "0.1.0",
+    """The administrative console's interface. Views are composed from several services and cached; each says as of
+when it is proven fresh (`X-Fresh-As-Of`) and whether every service answered (`X-View-Complete`). A write answers with
+a `Fresh-After` token, as header and cookie: a read that brings it along shows nothing older. Refusals are problem
+documents (RFC 9457) with a stable `code`.""",
+    {
+        "auth": "Signing in and out",
+        "dashboard": "What there is and what runs",
+        "devices": "Cloud phones: who has them, what is on them",
+        "users": "Accounts, and everything about one on one screen",
+        "orders": "Orders and their history",
+        "plans": "What can be ordered",
+        "apps": "The catalogue and its versions",
+        "installations": "Apps on devices",
+        "nodes": "Where devices run",
+        "templates": "What devices are made from",
+        "tenants": "Whose everything is",
+        "usage": "Running time",
+        "cache": "Hit rates, feeds, one view's entry and the verdict on it",
+        "warmups": "Views composed ahead of their readers",
+    },
+)

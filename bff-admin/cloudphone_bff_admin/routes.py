@@ -1,0 +1,82 @@
+"""The table of contents, in URL order, and the views that the cache keeps."""
+
+from typing import Any
+
+from litestar.types import ControllerRouterHandler
+
+from cloudphone_cache import View
+from cloudphone_shared.http.sign_in import SIGN_IN
+
+from .actions.add_app_version import add_app_version
+from .actions.assign_device import assign_device
+from .actions.cancel_order import cancel_order
+from .actions.change_app import change_app
+from .actions.change_device import change_device
+from .actions.change_installation import change_installation
+from .actions.change_node import change_node
+from .actions.change_order import change_order
+from .actions.change_plan import change_plan
+from .actions.change_template import change_template
+from .actions.change_user import change_user
+from .actions.create_app import create_app
+from .actions.create_device import create_device
+from .actions.create_node import create_node
+from .actions.create_order import create_order
+from .actions.create_plan import create_plan
+from .actions.create_template import create_template
+from .actions.create_tenant import create_tenant
+from .actions.create_user import create_user
+from .actions.delete_app import delete_app
+from .actions.delete_device import delete_device
+from .actions.delete_installation import delete_installation
+from .actions.delete_node import delete_node
+from .actions.delete_plan import delete_plan
+from .actions.delete_template import delete_template
+from .actions.delete_user import delete_user
+from .actions.drop_view import drop_view
+from .actions.install_app import install_app
+from .actions.pause_warmups import pause_warmups
+from .actions.record_usage import record_usage
+from .actions.reinstate_user import reinstate_user
+from .actions.reschedule_warmups import reschedule_warmups
+from .actions.resume_warmups import resume_warmups
+from .actions.run_warmup import run_warmup
+from .actions.set_balance import set_balance
+from .actions.suspend_user import suspend_user
+from .actions.unassign_device import unassign_device
+from .views.apps import list_app_versions, list_apps, show_app
+from .views.cache_state import explain_view, show_cache, show_feed
+from .views.dashboard import dashboard, show_dashboard
+from .views.device_full import device_full, show_device
+from .views.device_history import list_device_applications, show_device_history
+from .views.device_list import device_card, list_devices
+from .views.fleet import list_nodes, list_templates
+from .views.order_full import order_full, show_order
+from .views.order_list import list_orders, order_card
+from .views.plans import list_plans, show_plan
+from .views.tenants import list_tenants
+from .views.user_full import show_user, user_full
+from .views.user_list import list_users
+from .views.user_usage import list_usage_days
+from .views.warmups import list_warmup_runs, show_warmup_run, show_warmups
+
+VIEWS: list[View[Any]] = [dashboard, device_card, device_full, order_card, order_full, user_full]
+
+HANDLERS: list[ControllerRouterHandler] = [
+    *SIGN_IN,
+    list_apps, create_app, show_app, change_app, delete_app, list_app_versions, add_app_version,
+    show_cache, show_feed, explain_view, drop_view,
+    show_dashboard,
+    list_devices, create_device, show_device, change_device, delete_device,
+    list_device_applications, assign_device, show_device_history, unassign_device,
+    install_app, change_installation, delete_installation,
+    list_nodes, create_node, change_node, delete_node,
+    list_orders, create_order, show_order, change_order, cancel_order,
+    list_plans, create_plan, show_plan, change_plan, delete_plan,
+    list_templates, create_template, change_template, delete_template,
+    list_tenants, create_tenant,
+    record_usage,
+    list_users, create_user, show_user, change_user, delete_user,
+    set_balance, reinstate_user, suspend_user, list_usage_days,
+    show_warmups, pause_warmups, resume_warmups, list_warmup_runs, run_warmup, show_warmup_run, reschedule_warmups,
+]  # fmt: skip
