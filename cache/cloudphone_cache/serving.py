@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -32,7 +32,7 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 class Screens:
     """The cache as one request sees it: for its caller, and no older than its Fresh-After token says."""
 
-    def __init__(self, cache: Cache, sees: Sees, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, cache: Cache, sees: Sees, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._cache = cache
         self._sees = sees
         self._fresh_after = token_in(headers)

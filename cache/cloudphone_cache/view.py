@@ -57,7 +57,7 @@ class Segment:
         *,
         life: float | None,
         until: Callable[[Any], float | None] | None,
-        given: Callable[..., Any] | None,
+        given: Callable[[Any], Any] | None,
     ) -> None:
         self.name = name
         self.alias = alias
@@ -115,7 +115,7 @@ class View(Generic[Shape]):
         *,
         life: float | None = None,
         until: Callable[[Any], float | None] | None = None,
-        given: Callable[..., Any] | None = None,
+        given: Callable[[Any], Any] | None = None,
     ) -> Callable[[Function], Function]: ...
     def segment(
         self,
@@ -124,7 +124,7 @@ class View(Generic[Shape]):
         *,
         life: float | None = None,
         until: Callable[[Any], float | None] | None = None,
-        given: Callable[..., Any] | None = None,
+        given: Callable[[Any], Any] | None = None,
     ) -> Any:
         """Declares the function that asks for the field of its name.
 

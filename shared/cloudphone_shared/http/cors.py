@@ -26,7 +26,7 @@ class CrossOrigin:
         self._origins = frozenset(origin.rstrip("/").encode() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+        headers: dict[bytes, bytes] = dict(scope["headers"]) if scope["type"] == "http" else {}
         origin = headers.get(b"origin")
         if scope["type"] != "http" or origin is None:
             await self._app(scope, receive, send)

@@ -1,7 +1,7 @@
 """How a BFF's operations are declared and documented."""
 
 import re
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import Response
@@ -45,9 +45,9 @@ def created(path: str, resource: T) -> Response[T]:
 
 async def name_version(response: Any) -> Any:
     """An `after_request` hook: a resource that has a version is answered with its ETag."""
-    content = cast("object", getattr(response, "content", None))
-    version = getattr(content, "version", None) if isinstance(content, msgspec.Struct) else None
-    if isinstance(version, int) and isinstance(response, Response):
+    content: object = getattr(response, "content", None)
+    version: object = getattr(content, "version", None) if isinstance(content, msgspec.Struct) else None
+    if isinstance(version, int):
         response.set_header("ETag", etag(version))
     return response
 
