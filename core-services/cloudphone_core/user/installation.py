@@ -34,7 +34,9 @@ async def create_first_administrator(
     home = _checked({"name": tenant_name or tenant, "slug": tenant}, TenantCreate)
     hashed = await (passwords or Passwords()).hash(checked.password)
     async with database.writing() as session:
-        user = await service.add_first_administrator(session, checked, home, hashed, datetime.now(UTC))
+        user = await service.add_first_administrator(
+            session, tenant=home, name=checked.name, email=checked.email, password_hash=hashed, at=datetime.now(UTC)
+        )
         return (await queries.user_answer(session, user)).data
 
 

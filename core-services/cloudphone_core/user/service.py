@@ -57,7 +57,7 @@ async def create_user(
         raise Forbidden("Only who sees all tenants may create a user in another one")
     if await session.get(TenantRow, tenant_id) is None:
         raise NotFound("There is no such tenant", entities=await versions_of(session, entities.tenant(tenant_id)))
-    user = _new_user(new, tenant_id, new.role, scope, password_hash, at)
+    user = _new_user(new.name, new.email, tenant_id, new.role, scope, password_hash, at)
     user.phone, user.locale = new.phone, new.locale
     return user, await _add_user(session, user)
 
@@ -69,24 +69,24 @@ async def register_customer(
     tenant_id = await session.scalar(select(TenantRow.id).where(TenantRow.slug == new.tenant))
     if tenant_id is None:
         raise NotFound(f"There is no tenant {new.tenant}")
-    user = _new_user(new, tenant_id, "customer", "self", password_hash, at)
+    user = _new_user(new.name, new.email, tenant_id, "customer", "self", password_hash, at)
     return user, await _add_user(session, user)
 
 
 async def add_first_administrator(
-    session: AsyncSession, new: Registration, home: TenantCreate, password_hash: str, at: datetime
+    session: AsyncSession, *, tenant: TenantCreate, name: str, email: str, password_hash: str, at: datetime
 ) -> UserRow:
-    """An administrator of the whole platform in the tenant `home`, which is created when its slug is unknown.
+    """An administrator of the whole platform, in `tenant`, which is created when its slug is unknown.
 
     Raises Conflict when somebody administers the platform already, AlreadyExists when the address is taken.
     """
     await _one_at_a_time(session)
     if await session.scalar(select(func.count()).where(*_administers(), UserRow.data_scope == "all")):
         raise Conflict("The platform has an administrator already, who can create others")
-    tenant_id = await session.scalar(select(TenantRow.id).where(TenantRow.slug == home.slug))
+    tenant_id = await session.scalar(select(TenantRow.id).where(TenantRow.slug == tenant.slug))
     if tenant_id is None:
-        tenant_id = (await create_tenant(session, home, at))[0].id
-    user = _new_user(new, tenant_id, "admin", "all", password_hash, at)
+        tenant_id = (await create_tenant(session, tenant, at))[0].id
+    user = _new_user(name, email, tenant_id, "admin", "all", password_hash, at)
     await _add_user(session, user)
     return user
 
@@ -178,14 +178,14 @@ async def change_password(session: AsyncSession, user_id: UUID, password_hash: s
 
 
 def _new_user(
-    new: UserCreate | Registration, tenant_id: UUID, role: Role, scope: DataScope, password_hash: str, at: datetime
+    name: str, email: str, tenant_id: UUID, role: Role, scope: DataScope, password_hash: str, at: datetime
 ) -> UserRow:
     return UserRow(
         id=uuid7(),
         tenant_id=tenant_id,
-        name=new.name,
-        email=new.email,
-        email_key=email_key(new.email),
+        name=name,
+        email=email,
+        email_key=email_key(email),
         password_hash=password_hash,
         role=role,
         data_scope=scope,

@@ -4,8 +4,8 @@ import asyncio
 from datetime import UTC, datetime
 
 import structlog
-from cloudphone_shared.bus import Bus, connect
 
+from cloudphone_shared.bus import Bus, connect
 from cloudphone_shared.database import Database, Relay
 from cloudphone_shared.errors import Unavailable
 from cloudphone_shared.settings import Auth, BusSettings, load
