@@ -94,7 +94,7 @@ async def create_order(
         _bind(order, device.id, await _newest_device(session, device))
     session.add(order)
     await session.flush()
-    _note(session, order, "ordered", actor, number=1)
+    _note(session, order, "ordered", actor, number=1, device_id=order.device_id)
     event = OrderCreated(
         order_id=order.id,
         user_id=user.id,
