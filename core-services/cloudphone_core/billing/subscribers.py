@@ -1,9 +1,9 @@
 """What billing does when others announce: the names on orders follow their owners."""
 
 import msgspec
-from cloudphone_shared.bus import Bus, Delivery
 
 from cloudphone_shared import entities
+from cloudphone_shared.bus import Bus, Delivery
 from cloudphone_shared.database import Database, first_time
 from cloudphone_shared.events import Envelope
 from cloudphone_shared.events.device import DeviceUpdated

@@ -1,7 +1,6 @@
 """The billing service's bus process: what was announced goes out, what others announce comes in."""
 
 from cloudphone_shared.bus import Bus, connect
-
 from cloudphone_shared.database import Database, Relay
 from cloudphone_shared.settings import BusSettings, load
 
