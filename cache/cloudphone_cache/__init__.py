@@ -4,6 +4,7 @@ It knows no domain: views are declared by who shows them, versions and changes c
 """
 
 from .aggregation import Cache, Explained, Written
+from .asgi import Door, HotRoute, HotViews
 from .composition import observed
 from .feed import Appender, Beat, Change, Tail
 from .freshness import token_headers, token_in
@@ -20,7 +21,10 @@ __all__ = [
     "Beat",
     "Cache",
     "Change",
+    "Door",
     "Explained",
+    "HotRoute",
+    "HotViews",
     "Knowledge",
     "Position",
     "RedisAway",

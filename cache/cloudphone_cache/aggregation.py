@@ -252,7 +252,7 @@ class Cache:
     def stats(self) -> dict[str, float]:
         """Counters since start, and sizes."""
         names = (
-            "hits_l1", "hits_l2", "misses", "joined", "joined_again", "composed", "stored", "store_failed",
+            "hits_l1", "hits_l2", "misses", "joined", "filled_again", "composed", "stored", "store_failed",
             "refreshed_behind", "waited", "not_fresh", "unprovable", "unavailable_redis", "refused_audience",
         )  # fmt: skip
         redis = self.store.redis if isinstance(self.store, RedisStore) else None

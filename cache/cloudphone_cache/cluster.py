@@ -180,5 +180,4 @@ def connect(address: Address, *, budget_ms: float = 50.0) -> Redis:
 
 
 def _pass_on(future: "asyncio.Future[Any]", waiter: Later) -> None:
-    waiter.value = None if future.cancelled() else future.exception() or future.result()
-    waiter.done = True
+    waiter.settle(RedisAway("cancelled") if future.cancelled() else future.exception() or future.result())

@@ -101,22 +101,28 @@ class Filler:
 
         Without `leasing` it composes at once, whoever else does.
         """
-        flight = self.flights.get(key)
-        if flight is None:
+        filled: Filled | None = None
+        for _ in range(2):
+            flight = self.flights.get(key)
+            mine = flight is None or (filled is not None and flight.behind)
+            if flight is None or mine:
+                flight = self.begin(view, params, key, filled.entry if filled else base, leasing=leasing)
+            else:
+                self._counts["joined"] += 1
+            try:
+                result = await asyncio.shield(flight.answer)
+            except Withdrawn:
+                continue
+            if not self._knowledge.outdated(result.entry.deps):
+                return result if mine or result.source not in (COMPOSED, REFRESHED) else result._replace(source=JOINED)
+            if mine and result.source is NOT_FRESH:
+                return result
+            # Begun, or ended, before something that this caller knows of by now.
+            filled = result
+            self._counts["filled_again"] += 1
+        if filled is None:
             return await asyncio.shield(self.begin(view, params, key, base, leasing=leasing).answer)
-        self._counts["joined"] += 1
-        try:
-            filled = await asyncio.shield(flight.answer)
-        except Withdrawn:
-            filled = None
-        if filled is not None and not self._knowledge.outdated(filled.entry.deps):
-            return filled._replace(source=JOINED) if filled.source in (COMPOSED, REFRESHED) else filled
-        # It was begun before something that this caller knows of. One begun by another since then will do.
-        self._counts["joined_again"] += 1
-        flight = self.flights.get(key)
-        if flight is None or flight.behind:
-            flight = self.begin(view, params, key, filled.entry if filled else base, leasing=leasing)
-        return await asyncio.shield(flight.answer)
+        return filled._replace(source=NOT_FRESH)
 
     def begin(
         self,

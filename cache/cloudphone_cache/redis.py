@@ -93,11 +93,25 @@ def pack(*arguments: Argument) -> bytes:
 class Later:
     """A reply nobody waits for: replies come in order, so it is there once a later one is."""
 
-    __slots__ = ("done", "value")
+    __slots__ = ("_waiting", "done", "value")
 
     def __init__(self) -> None:
         self.done = False
         self.value: Any = None
+        """Redis' answer, or the error met instead of it."""
+        self._waiting: asyncio.Future[None] | None = None
+
+    def settle(self, value: Any) -> None:
+        self.value, self.done = value, True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def reply(self) -> Any:
+        """The value, waited for after all."""
+        if not self.done:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        return self.value
 
 
 class Routed(asyncio.Future[Any]):
@@ -277,7 +291,7 @@ class _Connection(asyncio.Protocol):
 
     def _settle(self, waiter: Waiter, reply: Any) -> None:
         if isinstance(waiter, Later):
-            waiter.value, waiter.done = reply, True
+            waiter.settle(RedisRefused(str(reply)) if isinstance(reply, hiredis.ReplyError) else reply)
         elif waiter.done():
             pass
         elif isinstance(reply, hiredis.ReplyError):
@@ -346,7 +360,7 @@ def _fail(waiter: Waiter, why: str) -> bool:
     if isinstance(waiter, Later):
         if waiter.done:
             return False
-        waiter.value, waiter.done = RedisAway(why), True
+        waiter.settle(RedisAway(why))
         return True
     if waiter.done():
         return False

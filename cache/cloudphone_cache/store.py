@@ -46,6 +46,10 @@ class Store(Protocol):
 
     def drop(self, key: str) -> Awaitable[object]: ...
 
+    def ask(self, key: bytes, packed: bytes) -> Awaitable[Any]:
+        """Another's command; `key` says which node."""
+        ...
+
     def later(self, key: bytes, packed: bytes) -> Later:
         """Another's command (the limiter's), sent in the same write as what is asked next."""
         ...
@@ -96,6 +100,9 @@ class RedisStore:
     def drop(self, key: str) -> "asyncio.Future[Any]":
         raw = key.encode()
         return self.redis.send(raw, pack("DEL", raw))
+
+    def ask(self, key: bytes, packed: bytes) -> "asyncio.Future[Any]":
+        return self.redis.send(key, packed)
 
     def later(self, key: bytes, packed: bytes) -> Later:
         return self.redis.later(key, packed)

@@ -1,0 +1,171 @@
+"""Proven hits answered in front of the app; everything else is passed on, its caller and limit already settled.
+
+The limiter's command and the view's GET leave in one write, and one wake-up serves both.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from .aggregation import Cache
+from .entry import NEGATIVE, Entry, load
+from .freshness import token_in
+from .redis import REDIS_ERRORS, Later
+from .response import L1, L2, Served, Source
+from .view import Audience, View
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+C = TypeVar("C")
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+
+class Door(Protocol[C]):
+    """What the process that serves the views decides about callers."""
+
+    def identify(self, authorization: bytes) -> C | None:
+        """A caller already known by this header; None leaves it to the app."""
+        ...
+
+    def sees(self, caller: C, audience: Audience) -> bool: ...
+
+    def command(self, caller: C) -> tuple[bytes, bytes] | None:
+        """The limiter's key and packed command; None for a caller without limits."""
+        ...
+
+    def refusal(self, caller: C, reply: object) -> App | None:
+        """What to answer to a caller over the limit, None to one within it. `reply` is Redis' answer to the command,
+        or the error met instead of it."""
+        ...
+
+    def mark(self, scope: Scope, caller: C) -> None:
+        """Tells the app that this caller is identified and counted."""
+        ...
+
+
+class HotRoute(Generic[C]):
+    """`path` ends in one parameter, a UUID in lower case (`/admin/devices/{device_id}`), or has none.
+
+    `may` is asked before anything else; `params` gives the parameters that are the caller's own.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        view: View[Any],
+        may: Callable[[C], bool] = lambda caller: True,
+        params: Callable[[C], Mapping[str, object]] | None = None,
+    ) -> None:
+        self.path = path
+        self.view = view
+        self.may = may
+        self._params = params
+        head, brace, name = path.rpartition("/{")
+        self.prefix = head if brace else path
+        self.parameter = name.rstrip("}") if brace else None
+
+    def key(self, caller: C, value: str) -> str | None:
+        """The view's key; None if the path's parameter is not one."""
+        params = dict(self._params(caller)) if self._params else {}
+        if self.parameter is not None:
+            if _UUID(value) is None:
+                return None
+            params[self.parameter] = value
+        return self.view.key_of(params)
+
+
+class HotViews(Generic[C]):
+    """An ASGI app round another. Only GETs without a query by callers already known are looked at here."""
+
+    def __init__(self, app: App, cache: Cache, door: Door[C], routes: Sequence[HotRoute[C]]) -> None:
+        self._app = app
+        self._cache = cache
+        self._door = door
+        self._with = {route.prefix: route for route in routes if route.parameter is not None}
+        self._without = {route.prefix: route for route in routes if route.parameter is None}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET" and not scope["query_string"]:
+            path: str = scope["path"]
+            head, _, value = path.rpartition("/")
+            route = self._with.get(head) or self._without.get(path)
+            if route is not None and (answer := await self._answer(scope, route, value)) is not None:
+                await answer(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, route: HotRoute[C], value: str) -> App | None:
+        authorization = if_none_match = token = None
+        for name, text in scope["headers"]:
+            if name == b"authorization":
+                authorization = text
+            elif name == b"if-none-match":
+                if_none_match = text.decode("latin-1")
+            elif name == b"fresh-after" or (name == b"cookie" and b"fresh-after=" in text):
+                token = token_in(scope["headers"])
+        if authorization is None or (caller := self._door.identify(authorization)) is None or not route.may(caller):
+            return None
+        key = route.key(caller, value)
+        if key is None:
+            return None
+        if token is not None:
+            self._cache.heed(token)
+        return await self._settle(scope, route, caller, key, if_none_match)
+
+    async def _settle(
+        self, scope: Scope, route: HotRoute[C], caller: C, key: str, if_none_match: str | None
+    ) -> App | None:
+        """The hit, or the limiter's refusal; None passes the request on, counted."""
+        door, view = self._door, route.view
+        entry = self._cache.near(view, key)
+        counting = door.command(caller)
+        if entry is not None:
+            reply = None if counting is None else await self._count(*counting)
+            source = L1
+            if not self._cache.filler.usable(view, entry):
+                # A change was heard while the limiter was asked.
+                entry = None
+        else:
+            reply, entry = await self._count_and_get(view, key, counting)
+            source = L2
+        if counting is not None and (refusal := door.refusal(caller, reply)) is not None:
+            return refusal
+        if entry is None or entry.kind == NEGATIVE or not door.sees(caller, entry.audience):
+            door.mark(scope, caller)
+            return None
+        return self._served(view, key, entry, source, caller, if_none_match)
+
+    def _served(
+        self, view: View[Any], key: str, entry: Entry, source: Source, caller: C, if_none_match: str | None
+    ) -> Served:
+        self._cache.counts["front"] += 1
+        return self._cache.answer(
+            view, key, entry, source, lambda audience: self._door.sees(caller, audience), if_none_match
+        )
+
+    async def _count(self, limit_key: bytes, command: bytes) -> object:
+        try:
+            return await self._cache.store.ask(limit_key, command)
+        except REDIS_ERRORS as error:
+            return error
+
+    async def _count_and_get(
+        self, view: View[Any], key: str, counting: tuple[bytes, bytes] | None
+    ) -> tuple[object, Entry | None]:
+        store = self._cache.store
+        counted: Later | None = None
+        try:
+            counted = store.later(*counting) if counting is not None else None
+            stored = await store.get(key)
+        except REDIS_ERRORS as error:
+            return (error if counted is None else await counted.reply()), None
+        # Replies come in order: by now the limiter's is there, unless it comes from another node.
+        reply = None if counted is None else counted.value if counted.done else await counted.reply()
+        entry = load(stored, view.schema) if stored else None
+        if entry is None or not self._cache.filler.usable(view, entry):
+            return reply, None
+        self._cache.local.put(key, entry)
+        return reply, entry
