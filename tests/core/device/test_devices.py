@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from cloudphone_core.device.migrations import __path__ as migrations
 from cloudphone_core.device.models import Base
 from cloudphone_shared.database import History, differences
+from tests.conditions import eventually
 from tests.core.device.conftest import Users, World
 
 pytestmark = pytest.mark.anyio
@@ -135,15 +136,32 @@ async def test_nothing_is_assigned_while_the_user_service_is_away(world: World, 
 
 async def test_of_two_who_assign_one_device_at_once_one_wins(world: World, users: Users) -> None:
     device = await world.device()
-    owners = [users.user(world.tenant, f"U{n}") for n in range(8)]
+    owners = [users.user(world.tenant, f"U{n}") for n in range(4)]
 
-    answers = await asyncio.gather(
-        *(world.ask("POST", f"/v1/devices/{device['id']}/assign", {"ownerId": owner.id}) for owner in owners)
-    )
+    async with world.database.writing() as session:
+        await session.execute(
+            sa.text("SELECT FROM device.devices WHERE id = CAST(:id AS uuid) FOR UPDATE"), {"id": device["id"]}
+        )
+        asked = [
+            asyncio.create_task(world.ask("POST", f"/v1/devices/{device['id']}/assign", {"ownerId": owner.id}))
+            for owner in owners
+        ]
+        await eventually(lambda: waiting_for_a_lock(world, len(owners)))
+    answers = await asyncio.gather(*asked)
 
-    assert sorted(answer.status_code for answer in answers) == [200, *[409] * 7]
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
     winner = next(answer.json()["data"] for answer in answers if answer.status_code == 200)
     assert (await world.get(device["id"]))["ownerId"] == winner["ownerId"]
+
+
+async def waiting_for_a_lock(world: World, number: int) -> bool:
+    async with world.database.reading() as session:
+        waiting = await session.execute(
+            sa.text(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+        )
+        return waiting.scalar_one() == number
 
 
 async def test_a_write_on_an_older_version_is_refused(world: World) -> None:
