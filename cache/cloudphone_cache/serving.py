@@ -72,7 +72,7 @@ class Frame:
 
     def __init__(self, app: Any, cache: Cache) -> None:
         self._app = app
-        self._cache = cache
+        self.cache = cache
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,7 +81,7 @@ class Frame:
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, _framed(send, list))
             return
-        with self._cache.write(token_in(scope["headers"])) as written:
+        with self.cache.write(token_in(scope["headers"])) as written:
 
             def token() -> list[tuple[bytes, bytes]]:
                 if (note := written.token) is None:
