@@ -51,7 +51,11 @@ class Announcement:
         if self.style == "json":
             print(msgspec.json.encode(up).decode(), flush=True)
             return
-        self._console.print(f"\n[bold]Cloudphone is up[/] [dim]after {time.monotonic() - self._began:.1f} s[/]\n")
+        after = f"[dim]after {time.monotonic() - self._began:.1f} s[/]"
+        if not up.services:
+            self._console.print(f"\n[bold]The servers are up[/] {after}; run `cloudphone serve NAME…` beside them.")
+            return
+        self._console.print(f"\n[bold]Cloudphone is up[/] {after}\n")
         self._console.print(_addresses(up))
         if up.accounts:
             self._console.print("\n[bold]Demo accounts[/]")
