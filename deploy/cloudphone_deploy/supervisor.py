@@ -29,6 +29,7 @@ def _nothing() -> None:
 class Program(msgspec.Struct, frozen=True, kw_only=True):
     """`ready` is asked until it answers True; `prepare` runs before each start.
 
+    It is spawned at once, but kept waiting until `gate` is set: its standard input ends then.
     `death_signal` is what the kernel sends when the supervisor dies; `user` is launch's USER.
     """
 
@@ -37,6 +38,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     ready: Callable[[], Awaitable[bool]]
     env: Mapping[str, str]
     prepare: Callable[[], None] = _nothing
+    gate: asyncio.Event | None = None
     stop_signal: int = signal.SIGTERM
     stop_seconds: float = 12.0
     death_signal: int = signal.SIGKILL
@@ -63,7 +65,7 @@ class Child:
         with refusing(self.log), self.log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *launched(program.command, program.death_signal, program.user),
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE if self._held() else asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env=program.env,
@@ -73,8 +75,9 @@ class Child:
 
     async def until_ready(self) -> None:
         """Raises CommandError when it ends first or takes longer than READY_SECONDS."""
-        end = time.monotonic() + READY_SECONDS
         assert self._process is not None
+        await self._let_go(self._process)
+        end = time.monotonic() + READY_SECONDS
         while not await self.program.ready():
             if self._process.returncode is not None:
                 raise CommandError(f"{self.program.name} did not start ({self.last_words()}); its log is {self.log}.")
@@ -83,6 +86,20 @@ class Child:
                     f"{self.program.name} was not ready within {READY_SECONDS:.0f} s; its log is {self.log}."
                 )
             await asyncio.sleep(0.02)
+
+    async def _let_go(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdin is None or self.program.gate is None:
+            return
+        gate, end = asyncio.ensure_future(self.program.gate.wait()), asyncio.ensure_future(process.wait())
+        try:
+            await asyncio.wait([gate, end], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gate.cancel()
+            end.cancel()
+        process.stdin.close()
+
+    def _held(self) -> bool:
+        return self.program.gate is not None and not self.program.gate.is_set()
 
     async def ended(self) -> int:
         assert self._process is not None
@@ -104,7 +121,11 @@ class Child:
 
     def last_words(self) -> str:
         lines = [line for line in tail(self.log).splitlines() if line.strip()]
-        return lines[-1].strip() if lines else f"exit code {self._process.returncode if self._process else '?'}"
+        return (
+            lines[-1].strip().removeprefix("cloudphone: ")
+            if lines
+            else f"exit code {self._process.returncode if self._process else '?'}"
+        )
 
 
 class Supervisor:

@@ -81,19 +81,32 @@ class Installation:
         self._ready = False
 
     async def run(self, with_demo: bool) -> None:
-        if self._made.embedded:
-            names = ", ".join(SERVERS[name][1] for name in self._made.embedded)
-            with self._announcement.step(f"Starting {names}", names):
-                await _all(self._supervisor.start(self._server(name)) for name in self._made.embedded)
-        if self._processes:
-            with self._announcement.step("Preparing the databases", "Databases made, migrated and filled"):
-                self._demo = await self._prepare(with_demo)
-            with self._announcement.step(f"Starting {', '.join(self._processes)}", "Services, workers and BFFs"):
-                await _all(self._supervisor.start(self._process(name)) for name in self._processes)
+        # Most of a process's start is importing, which needs no database: they do it meanwhile.
+        prepared = asyncio.Event()
+        processes = asyncio.ensure_future(
+            _all(self._supervisor.start(self._process(name, prepared)) for name in self._processes)
+        )
+        try:
+            await self._start_servers()
+            if self._processes:
+                with self._announcement.step("Preparing the databases", "Databases made, migrated and filled"):
+                    self._demo = await self._prepare(with_demo)
+                prepared.set()
+                with self._announcement.step(f"Starting {', '.join(self._processes)}", "Services, workers and BFFs"):
+                    await processes
+        finally:
+            processes.cancel()
+            await asyncio.gather(processes, return_exceptions=True)
         self._ready = True
         self._write()
         self._announcement.ready(self._up(), str(self._folder.logs), self._demo.device)
         await asyncio.Event().wait()
+
+    async def _start_servers(self) -> None:
+        if self._made.embedded:
+            names = ", ".join(SERVERS[name][1] for name in self._made.embedded)
+            with self._announcement.step(f"Starting {names}", names):
+                await _all(self._supervisor.start(self._server(name)) for name in self._made.embedded)
 
     async def stop(self) -> None:
         await self._supervisor.stop(*STOP_ORDER)
@@ -103,15 +116,15 @@ class Installation:
         secrets = self._folder.load_secrets()
         return build(self._folder, secrets, self._made.port_base + PORTS[name], self._made.env)
 
-    def _process(self, name: str) -> Program:
+    def _process(self, name: str, gate: asyncio.Event) -> Program:
         port = self._network.port_of(name)
 
         async def ready() -> bool:
             request = f"GET /health/ready HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
             return b" 200 " in (await embedded.ask(port, request.encode()))[:16]
 
-        command = [sys.executable, "-m", "cloudphone_deploy", "serve", *self._processes[name]]
-        return Program(name=name, command=command, ready=ready, env=self._made.env)
+        command = [sys.executable, "-m", "cloudphone_deploy", "serve", "--wait", *self._processes[name]]
+        return Program(name=name, command=command, ready=ready, env=self._made.env, gate=gate)
 
     async def _prepare(self, with_demo: bool) -> Demo:
         """In a process of its own: what it imports would stay in this one."""
