@@ -1,8 +1,6 @@
 """The event bus: one port, on RabbitMQ and on NATS JetStream."""
 
-from .nats import NatsBus
 from .port import Around, Bus, BusRefused, BusUnavailable, DeadLetter, Delivery, Reject, Retry
-from .rabbit import RabbitBus
 from .subscription import traced
 
 __all__ = ["Bus", "BusRefused", "BusUnavailable", "DeadLetter", "Delivery", "Reject", "Retry", "connect"]
@@ -13,9 +11,14 @@ def connect(url: str, *, name: str = "cloudphone.events", around_handler: Around
 
     `amqp://` and `amqps://` are RabbitMQ, `nats://` and `tls://` NATS JetStream. Raises ValueError for other schemes.
     """
+    # Each broker's library takes most of a second to import, and a process needs one of them.
     scheme = url.partition("://")[0]
     if scheme in ("amqp", "amqps"):
+        from .rabbit import RabbitBus
+
         return RabbitBus(url, name=name, around=around_handler)
     if scheme in ("nats", "tls"):
+        from .nats import NatsBus
+
         return NatsBus(url, name=name, around=around_handler)
     raise ValueError(f"the bus speaks amqp:// and nats://, not {scheme}://")

@@ -1,15 +1,20 @@
 """The database kit: sessions, entity versions, outbox and relay, inbox, idempotency keys, pages, migrations."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .changes import Change, Changes, changes_after, changes_route, changes_since
 from .engine import Database
 from .idempotency import IDEMPOTENCY_KEY, Reply, idempotent, request_hash
 from .inbox import Busy, first_time
-from .migrations import History, create_common_tables, current, differences, head, migrate, pending, upgrade
 from .outbox import Announcement, announce, announce_all
 from .pagination import DEFAULT_LIMIT, MAX_LIMIT, Cursors, Listing, Order, Sorts, check_limit, page, page_of_rows
 from .relay import Relay
 from .tables import SCHEMAS, base, common_tables
-from .versions import INCARNATION_RAISED, bump, raise_incarnation, versions_of
+from .versions import INCARNATION_RAISED, bump, holds_anything, raise_incarnation, versions_of
+
+if TYPE_CHECKING:
+    from .migrations import History, create_common_tables, current, differences, head, migrate, pending, upgrade
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -43,6 +48,7 @@ __all__ = [
     "differences",
     "first_time",
     "head",
+    "holds_anything",
     "idempotent",
     "migrate",
     "page",
@@ -53,3 +59,10 @@ __all__ = [
     "upgrade",
     "versions_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Alembic takes a quarter of a second to import, and only who migrates needs it.
+    if name in ["History", "create_common_tables", "current", "differences", "head", "migrate", "pending", "upgrade"]:
+        return getattr(importlib.import_module(".migrations", __name__), name)
+    raise AttributeError(name)

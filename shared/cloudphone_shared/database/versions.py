@@ -26,6 +26,8 @@ BUMPED = f"""
 
 _VERSIONS = "SELECT entity, version FROM {schema}.entity_versions WHERE entity = ANY(CAST(:entities AS text[]))"
 
+_ANY = "SELECT EXISTS (SELECT FROM {schema}.entity_versions)"
+
 
 def bump_parameters(entities: Iterable[str], deleted: Collection[str]) -> dict[str, list[str] | list[bool]]:
     ordered = sorted({*entities, *deleted}, key=str.encode)
@@ -84,3 +86,9 @@ async def raise_incarnation(database: Database) -> int:
             },
         )
     return incarnation
+
+
+async def holds_anything(database: Database) -> bool:
+    """Whether the service has, or ever had, any entity."""
+    async with database.reading() as session:
+        return bool((await session.execute(in_schema(_ANY, database.schema))).scalar_one())
