@@ -147,12 +147,16 @@ def _life(device: SeedDevice) -> Iterable[dict[str, Any]]:
 
 @cache
 def _way_to(wanted: DeviceState) -> Sequence[DeviceState]:
+    """The shortest that meets no error; what is in error was running."""
+    if wanted == "error":
+        return [*_way_to("running"), "error"]
     ways: deque[list[DeviceState]] = deque([["creating"]])
     while ways:
         way = ways.popleft()
         if way[-1] == wanted:
             return way
-        ways.extend([*way, following] for following in sorted(TRANSITIONS[way[-1]]) if following not in way)
+        following = sorted(TRANSITIONS[way[-1]] - {"error", *way})
+        ways.extend([*way, state] for state in following)
     raise ValueError(f"no way leads to {wanted}")
 
 
