@@ -47,19 +47,12 @@ async def test_an_address_is_compared_whatever_its_case(world: World) -> None:
     assert (await world.login(" ana.lima@example.COM")).status_code == 200
 
 
-@pytest.mark.parametrize(("email", "password"), [("nobody@example.com", PASSWORD), (None, "wrong password")])
-async def test_a_wrong_password_and_an_unknown_address_are_answered_alike(
-    email: str | None, password: str, world: World
-) -> None:
-    answer = await world.login(email or world.root_email, password)
+async def test_a_wrong_password_and_an_unknown_address_are_answered_alike(world: World) -> None:
+    answers = [await world.login("nobody@example.com"), await world.login(world.root_email, "wrong password")]
 
-    assert answer.status_code == 401
-    problem = answer.json()
-    del problem["requestId"]
-    assert problem == {
-        "type": "about:blank", "status": 401, "code": "invalid-credentials",
-        "title": "The e-mail address or the password is wrong",
-    } or problem.keys() <= {"type", "status", "code", "title"}  # fmt: skip
+    assert {answer.status_code for answer in answers} == {401}
+    unknown, wrong = ({**answer.json(), "requestId": ""} for answer in answers)
+    assert unknown == wrong
 
 
 async def test_a_refresh_token_is_good_once(world: World) -> None:
