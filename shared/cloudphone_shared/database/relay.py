@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from ..errors import Unavailable
+from ..bus.port import BusRefused, BusUnavailable
 from ..events.envelope import HEARTBEAT, Envelope, Heartbeat
 from ..ids import uuid7
 from .engine import CONNECT_SECONDS, Database, asyncpg_url
@@ -80,7 +80,9 @@ WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true) AS setting
 UPDATE {schema}.outbox SET published_at = clock_timestamp() FROM relaxed
 WHERE seq BETWEEN $1 AND $2 AND published_at IS NULL AND relaxed.setting = 'off'
 """
-_COUNT_ATTEMPT = "UPDATE {schema}.outbox SET attempts = attempts + 1 WHERE seq = $1 RETURNING attempts"
+_COUNT_ATTEMPT = (
+    "UPDATE {schema}.outbox SET attempts = attempts + 1 WHERE published_at IS NULL AND event_id = $1 RETURNING attempts"
+)
 _PRUNE = (
     f"""
     DELETE FROM {{schema}}.outbox WHERE id IN (
@@ -101,9 +103,9 @@ _PRUNE = (
 
 
 class Publisher(Protocol):
-    async def publish(self, envelopes: Sequence[Envelope]) -> None:
-        """In order; returns when all are confirmed. Raises Unavailable when the broker gives no answer."""
-        ...
+    """The part of the bus that a relay needs."""
+
+    async def publish(self, envelopes: Sequence[Envelope]) -> None: ...
 
 
 class Connection(Protocol):
@@ -145,6 +147,9 @@ class Relay:
                     await self._relay(connection)
             except _OUTAGES as error:
                 log.warning("relay_interrupted", service=self._service, reason=repr(error))
+                await self._pause()
+            except Exception as error:
+                log.error("relay_failed", service=self._service, exc_info=error)
                 await self._pause()
 
     @contextlib.asynccontextmanager
@@ -214,41 +219,31 @@ class Relay:
     async def _publish(self, connection: Connection, changes: list[Envelope], heartbeat: list[Envelope]) -> None:
         try:
             await self._bus.publish([*changes, *heartbeat])
-        except (Unavailable, OSError, TimeoutError) as error:
+        except BusUnavailable as error:
             log.warning("relay_waiting_for_broker", service=self._service, reason=repr(error))
+            await self._mark(connection, changes[: error.confirmed])
             raise _Interrupted from error
-        except Exception as error:
-            if not changes:
-                log.warning("heartbeat_refused", service=self._service, reason=repr(error))
-                raise _Interrupted from error
-            await self._publish_singly(connection, changes)
-            return
+        except BusRefused as error:
+            await self._mark(connection, changes[: error.confirmed])
+            await self._hold(connection, [*changes, *heartbeat][error.confirmed], error)
+            raise _Interrupted from error
         await self._mark(connection, changes)
+        HELD.labels(self._service).set(0)
 
-    async def _publish_singly(self, connection: Connection, changes: list[Envelope]) -> None:
-        """Finds the row that is refused; those before it go out."""
-        for change in changes:
-            try:
-                await self._bus.publish([change])
-            except (Unavailable, OSError, TimeoutError) as error:
-                raise _Interrupted from error
-            except Exception as error:
-                attempts = await connection.fetchval(self._sql(_COUNT_ATTEMPT), change.seq, timeout=STATEMENT_SECONDS)
-                HELD.labels(self._service).set(1)
-                log.error(
-                    "outbox_held",
-                    service=self._service,
-                    seq=change.seq,
-                    event_id=str(change.event_id),
-                    type=change.type,
-                    attempts=attempts,
-                    reason=repr(error),
-                )
-                raise _Interrupted from error
-            await self._mark(connection, [change])
+    async def _hold(self, connection: Connection, refused: Envelope, error: BusRefused) -> None:
+        attempts = await connection.fetchval(self._sql(_COUNT_ATTEMPT), refused.event_id, timeout=STATEMENT_SECONDS)
+        HELD.labels(self._service).set(1)
+        log.error(
+            "outbox_held",
+            service=self._service,
+            seq=refused.seq,
+            event_id=str(refused.event_id),
+            type=refused.type,
+            attempts=attempts,
+            reason=str(error),
+        )
 
     async def _mark(self, connection: Connection, changes: list[Envelope]) -> None:
-        HELD.labels(self._service).set(0)
         if not changes:
             return
         await connection.execute(self._sql(_MARK), changes[0].seq, changes[-1].seq, timeout=STATEMENT_SECONDS)
@@ -266,7 +261,9 @@ class Relay:
 
     async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self._heartbeat_seconds)
+            # Not wait_for: before Python 3.12 it loses a cancellation that arrives together with the event.
+            async with asyncio.timeout(self._heartbeat_seconds):
+                await self._wake.wait()
 
     async def _pause(self) -> None:
         await asyncio.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)])

@@ -1,0 +1,332 @@
+"""What was committed is published once or more, in order, under dense numbers, whoever dies in between."""
+
+import asyncio
+import random
+import statistics
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+import msgspec
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy import text
+
+from cloudphone_shared.bus.port import BusRefused, BusUnavailable
+from cloudphone_shared.database import Database, History, announce, raise_incarnation, upgrade
+from cloudphone_shared.database.relay import Relay
+from cloudphone_shared.events import Envelope, Heartbeat
+from tests.conditions import eventually
+from tests.servers import Postgres
+from tests.shared.database.shop import ThingChanged
+
+pytestmark = pytest.mark.anyio
+
+FIRST = 10**12 + 1
+
+
+class Recorder:
+    """Takes all that is published, unless it is away or asked to refuse a text."""
+
+    def __init__(self) -> None:
+        self.taken: list[Envelope] = []
+        self.arrived: list[float] = []
+        self.away = False
+        self.refuses = ""
+
+    async def publish(self, envelopes: Sequence[Envelope]) -> None:
+        for place, envelope in enumerate(envelopes):
+            if self.away:
+                raise BusUnavailable("away", confirmed=place)
+            if self.refuses and self.refuses.encode() in bytes(envelope.data):
+                raise BusRefused("not this one", confirmed=place)
+            self.taken.append(envelope)
+            self.arrived.append(time.monotonic())
+
+    @property
+    def changes(self) -> list[Envelope]:
+        return [envelope for envelope in self.taken if envelope.type != "shop.heartbeat"]
+
+    @property
+    def heartbeats(self) -> list[Envelope]:
+        return [envelope for envelope in self.taken if envelope.type == "shop.heartbeat"]
+
+    @property
+    def texts(self) -> list[str]:
+        return [msgspec.json.decode(bytes(change.data)).get("text", "") for change in self.changes]
+
+
+@asynccontextmanager
+async def relaying(database: Database, bus: Recorder, *, active: bool = True) -> AsyncIterator[Relay]:
+    relay = Relay(database, bus, service="shop")
+    task = asyncio.create_task(relay.run())
+    try:
+        if active:
+            await eventually(lambda: relay.active)
+        yield relay
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def change(database: Database, name: str, *entities: str) -> None:
+    async with database.writing() as session:
+        await announce(session, ThingChanged(thing_id="1", text=name), *(entities or ("thing:1",)))
+
+
+def dense(changes: Sequence[Envelope]) -> bool:
+    """Numbers 1, 2, 3 … in order, repeats allowed, and one number for one event."""
+    numbers = [envelope.seq or 0 for envelope in changes]
+    events = {(envelope.seq, envelope.event_id) for envelope in changes}
+    first_seen = list(dict.fromkeys(numbers))
+    return first_seen == list(range(FIRST, FIRST + len(first_seen))) and len(events) == len(first_seen)
+
+
+async def test_changes_are_published_in_order_with_dense_numbers(database: Database) -> None:
+    bus = Recorder()
+    for n in range(3):
+        await change(database, f"before {n}", "thing:1", "things")
+    async with relaying(database, bus):
+        await change(database, "after", "thing:1")
+        await eventually(lambda: len(bus.changes) == 4)
+    assert bus.texts == ["before 0", "before 1", "before 2", "after"]
+    assert [envelope.seq for envelope in bus.changes] == [FIRST, FIRST + 1, FIRST + 2, FIRST + 3]
+    first = bus.changes[0]
+    assert (first.source, first.type, first.version) == ("shop", "shop.thing.changed", 1)
+    assert first.entities == {"thing:1": FIRST, "things": FIRST}
+
+
+async def test_a_batch_larger_than_one_turn_keeps_its_order(database: Database) -> None:
+    bus = Recorder()
+    async with database.writing() as session:
+        for n in range(450):
+            await announce(session, ThingChanged(text=str(n)), "thing:1")
+    async with relaying(database, bus):
+        await eventually(lambda: len(bus.changes) == 450 and bus.heartbeats)
+    assert bus.texts == [str(n) for n in range(450)]
+    assert bus.taken[:450] == bus.changes, "a heartbeat went out before all was published"
+    assert bus.heartbeats[0].seq == FIRST + 449
+
+
+async def test_a_commit_is_published_within_milliseconds(database: Database) -> None:
+    bus = Recorder()
+    delays: list[float] = []
+    async with relaying(database, bus):
+        for n in range(20):
+            await change(database, str(n))
+            committed = time.monotonic()
+            await eventually(lambda n=n: len(bus.changes) == n + 1, every=0.001)
+            delays.append(bus.arrived[bus.taken.index(bus.changes[n])] - committed)
+    assert statistics.median(delays) < 0.1, delays  # a poll instead of the wake-up would show as 125 ms
+
+
+async def test_heartbeats_go_on_while_nothing_changes(database: Database) -> None:
+    bus = Recorder()
+    async with relaying(database, bus):
+        await eventually(lambda: len(bus.heartbeats) >= 4, within=3)
+    times = [msgspec.json.decode(bytes(beat.data), type=Heartbeat).t for beat in bus.heartbeats]
+    assert {beat.seq for beat in bus.heartbeats} == {FIRST - 1}
+    assert all(200 <= later - earlier <= 1000 for earlier, later in pairwise(times[1:]))
+
+
+async def test_a_row_that_commits_late_gets_the_next_number(database: Database) -> None:
+    bus = Recorder()
+    async with relaying(database, bus):
+        async with database.writing() as slow:
+            await announce(slow, ThingChanged(text="written first"), "thing:1")
+            await change(database, "committed first", "thing:2")
+            await eventually(lambda: bus.changes)
+        await eventually(lambda: len(bus.changes) == 2)
+    assert bus.texts == ["committed first", "written first"]
+    assert dense(bus.changes)
+
+
+async def test_another_relay_takes_over_when_the_active_one_s_connection_dies(database: Database) -> None:
+    bus = Recorder()
+    written = 0
+    async with relaying(database, bus) as one, relaying(database, bus, active=False) as two:
+        for _ in range(3):
+            for _ in range(10):
+                await change(database, str(written))
+                written += 1
+            async with database.writing() as session:
+                killed = await session.execute(
+                    text(
+                        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+                        " WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database()"
+                        " AND a.application_name = 'cloudphone shop relay'"
+                    )
+                )
+                assert killed.all() == [(True,)]
+            died = time.monotonic()
+            await eventually(lambda died=died: bus.arrived[-1] > died)
+            assert time.monotonic() - died < 1.0
+        await eventually(lambda: len(set(bus.texts)) == written)
+        assert one.active != two.active
+    assert dense(bus.changes)
+    assert list(dict.fromkeys(bus.texts)) == [str(n) for n in range(written)]
+
+
+async def test_a_relay_that_is_cancelled_leaves_the_lead_at_once(database: Database) -> None:
+    bus = Recorder()
+    async with relaying(database, bus, active=False) as waiting:
+        first = Relay(database, bus, service="shop")
+        await eventually(lambda: waiting.active)
+        task = asyncio.create_task(first.run())
+        assert not first.active
+    await eventually(lambda: first.active, within=1)
+    task.cancel()
+    await asyncio.wait([task], timeout=1)
+    assert task.cancelled()
+    async with relaying(database, bus):
+        pass
+
+
+async def test_a_relay_under_load_stops_when_it_is_told_to(database: Database) -> None:
+    bus = Recorder()
+    stop = False
+
+    async def writer(number: int) -> None:
+        while not stop:
+            await change(database, str(number), f"thing:{number}")
+
+    writers = [asyncio.create_task(writer(number)) for number in range(4)]
+    for _ in range(15):
+        relay = asyncio.create_task(Relay(database, bus, service="shop").run())
+        heard = len(bus.taken)
+        await eventually(lambda heard=heard: len(bus.taken) > heard + 5, every=0.001)
+        relay.cancel()
+        await asyncio.wait([relay], timeout=2)
+        assert relay.cancelled()
+    stop = True
+    await asyncio.gather(*writers)
+
+
+async def test_an_outage_of_the_broker_is_waited_out_under_the_same_numbers(database: Database) -> None:
+    bus = Recorder()
+    async with relaying(database, bus):
+        await change(database, "before")
+        await eventually(lambda: bus.changes)
+        bus.away = True
+        quiet_from = len(bus.taken)
+        for n in range(5):
+            await change(database, f"meanwhile {n}")
+        async with database.reading() as session:
+            published = text("SELECT count(*) FROM shop.outbox WHERE published_at IS NOT NULL")
+            assert (await session.execute(published)).scalar_one() == 1
+        assert len(bus.taken) == quiet_from
+        bus.away = False
+        await eventually(lambda: len(bus.changes) >= 6)
+    assert dense(bus.changes)
+    assert bus.texts == ["before", *(f"meanwhile {n}" for n in range(5))]
+
+
+def held() -> float | None:
+    return REGISTRY.get_sample_value("cloudphone_outbox_held", {"service": "shop"})
+
+
+async def test_a_row_that_the_broker_refuses_holds_the_line_and_raises_the_alarm(database: Database) -> None:
+    bus = Recorder()
+    bus.refuses = "bad"
+    async with relaying(database, bus):
+        async with database.writing() as session:
+            for name in ("good", "bad", "next"):
+                await announce(session, ThingChanged(text=name), "thing:1")
+
+        async def attempts() -> int:
+            async with database.reading() as session:
+                return (await session.execute(text("SELECT max(attempts) FROM shop.outbox"))).scalar_one()
+
+        async def tried_again() -> bool:
+            return await attempts() >= 3
+
+        await eventually(tried_again)
+        assert bus.texts == ["good"]
+        assert held() == 1
+        assert all(beat.seq == FIRST - 1 for beat in bus.heartbeats), "a heartbeat vouched for a row that is held"
+        bus.refuses = ""
+        await eventually(lambda: bus.texts == ["good", "bad", "next"])
+        await eventually(lambda: held() == 0)
+    assert dense(bus.changes)
+
+
+async def test_a_heartbeat_vouches_only_for_what_is_numbered(database: Database) -> None:
+    """Every row committed before T has a number not above the heartbeat's."""
+    bus = Recorder()
+    committed: dict[str, int] = {}
+    chance = random.Random(3)
+    stop_at = time.monotonic() + 3
+
+    async def writer(number: int) -> None:
+        n = 0
+        while time.monotonic() < stop_at:
+            n += 1
+            name = f"{number}.{n}"
+            async with database.writing() as session:
+                await announce(session, ThingChanged(text=name), f"thing:{number}")
+                await session.execute(text("SELECT pg_sleep(:s)"), {"s": chance.random() * chance.random() * 0.04})
+            async with database.reading() as session:
+                now = text("SELECT CAST(ceil(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)")
+                committed[name] = (await session.execute(now)).scalar_one()
+
+    async with relaying(database, bus):
+        await asyncio.gather(*(writer(number) for number in range(8)))
+        await eventually(lambda: len(bus.changes) == len(committed))
+    numbers = dict(zip(bus.texts, (change.seq for change in bus.changes), strict=True))
+    assert dense(bus.changes)
+    assert len(committed) > 200
+    for beat in bus.heartbeats:
+        as_of = msgspec.json.decode(bytes(beat.data), type=Heartbeat).t
+        late = [name for name, at in committed.items() if at <= as_of and numbers[name] > (beat.seq or 0)]
+        assert not late, (as_of, beat.seq, late)
+
+
+async def test_after_a_restore_the_numbers_begin_anew_above_the_old_ones(database: Database) -> None:
+    bus = Recorder()
+    async with relaying(database, bus):
+        await change(database, "before")
+        await eventually(lambda: len(bus.changes) == 1)
+        await raise_incarnation(database)
+        await change(database, "after")
+        await eventually(lambda: len(bus.changes) == 3)
+    beginning, after = bus.changes[1:]
+    assert (beginning.type, beginning.seq, beginning.entities) == ("shop.incarnation.raised", 2 * 10**12 + 1, {})
+    assert (after.seq, after.entities) == (2 * 10**12 + 2, {"thing:1": 2 * 10**12 + 1})
+
+
+async def test_what_was_published_a_day_ago_is_pruned(database: Database) -> None:
+    bus = Recorder()
+    async with relaying(database, bus):
+        await change(database, "old")
+        await change(database, "new")
+        await eventually(lambda: len(bus.changes) == 2)
+    async with database.writing() as session:
+        await session.execute(
+            text("UPDATE shop.outbox SET published_at = now() - interval '25 hours' WHERE payload ->> 'text' = 'old'")
+        )
+    async with relaying(database, bus):
+
+        async def left() -> bool:
+            async with database.reading() as session:
+                rows = await session.execute(text("SELECT payload ->> 'text' FROM shop.outbox"))
+                return rows.scalars().all() == ["new"]
+
+        await eventually(left)
+
+
+async def test_relay_and_sessions_survive_a_restart_of_the_database(own_postgres: Postgres, history: History) -> None:
+    url = await own_postgres.database()
+    await upgrade(url, history)
+    database = Database(url, schema="shop", service="shop")
+    bus = Recorder()
+    async with relaying(database, bus):
+        await change(database, "before")
+        await eventually(lambda: bus.changes)
+        await asyncio.to_thread(own_postgres.stop)
+        assert not await database.ready()
+        await asyncio.to_thread(own_postgres.start)
+        await change(database, "after")
+        await eventually(lambda: len(bus.changes) == 2)
+    assert dense(bus.changes)
+    await database.close()
