@@ -1,8 +1,8 @@
 """What a process that serves views stands on, between the HTTP kit and the cache: screens, writes, limits."""
 
-import contextlib
+import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -12,21 +12,24 @@ from litestar.types import Message, Receive, Scope, Send
 
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.contracts.common import Many, Page
-from cloudphone_shared.errors import NotFound
+from cloudphone_shared.errors import DomainError, NotFound
 from cloudphone_shared.http.app import caller_of
+from cloudphone_shared.http.edge import ADMITTED, CALLER, respond
 from cloudphone_shared.limits import Limiter, Subject, refusal
 
 from .aggregation import Cache
+from .asgi import App, HotRoute
 from .composition import Replicas, observed, observer
 from .freshness import token_headers, token_in
-from .redis import REDIS_ERRORS, RedisRefused, pack
+from .redis import REDIS_ERRORS, pack
 from .response import Served
-from .store import RedisStore
 from .view import Answered, Audience, Sees, View
 
 T = TypeVar("T")
 V = TypeVar("V")
 Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+_SCREEN = "screen"
 
 
 class Screens:
@@ -110,32 +113,103 @@ class Gate:
     def __init__(self, limiter: Limiter, cache: Cache) -> None:
         self.limiter = limiter
         self._store = cache.store
+        self._loading: asyncio.Task[bool] | None = None
 
     async def admit(self, caller: Caller, scope: Scope) -> None:
         """Raises LimitExceeded."""
-        if caller.kind == "user":
-            await self.count(self.limiter.subject(caller.id, caller.role))
+        if (subject := self.subject(caller)) is not None:
+            await self.count(subject)
+
+    def subject(self, caller: Caller) -> Subject | None:
+        """None for a service, which has no limit."""
+        return self.limiter.subject(caller.id, caller.role) if caller.kind == "user" else None
 
     async def count(self, subject: Subject) -> None:
         """Raises LimitExceeded."""
-        if wait := await self._wait(subject):
+        try:
+            reply: object = await self._store.ask(subject.key.encode(), subject.command)
+        except REDIS_ERRORS as error:
+            reply = error
+        if wait := self.wait(subject, reply):
             raise refusal(subject, wait)
 
-    async def _wait(self, subject: Subject) -> int:
-        assert isinstance(self._store, RedisStore)  # limits are shared through it
-        try:
-            return await self._store.redis.send(subject.key.encode(), subject.command)
-        except RedisRefused as error:
-            if str(error).startswith("NOSCRIPT"):
-                await self.load()
-        except REDIS_ERRORS:
-            pass
+    def wait(self, subject: Subject, reply: object) -> int:
+        """Microseconds to wait by the script's reply; by the own count where an error came instead."""
+        if isinstance(reply, int):
+            return reply
+        if str(reply).startswith("NOSCRIPT") and (self._loading is None or self._loading.done()):
+            self._loading = asyncio.create_task(self.load())
         return self.limiter.wait_here(subject)
 
-    async def load(self) -> None:
-        """The script, for the next request; this one is counted here."""
-        with contextlib.suppress(*REDIS_ERRORS):
+    async def prepare(self) -> None:
+        """Makes the script known before the first request, unless Redis is away for longer than a second."""
+        for _ in range(50):
+            if await self.load():
+                return
+            await asyncio.sleep(0.02)
+
+    async def load(self) -> bool:
+        """Makes the script known to Redis, for requests to come; says whether it is."""
+        try:
             await self._store.everywhere(pack("SCRIPT", "LOAD", Limiter.script))
+        except REDIS_ERRORS:
+            return False
+        return True
+
+
+class FrontDoor:
+    """What the layer of proven hits may know of callers: who was verified before and may still come, and how many."""
+
+    def __init__(
+        self,
+        known: Callable[[bytes], Caller | None],
+        still_valid: Callable[[Caller], bool],
+        sees: Callable[[Caller, Audience], bool],
+        gate: Gate,
+    ) -> None:
+        self._known = known
+        self._still_valid = still_valid
+        self._gate = gate
+        self._sees = sees
+
+    def identify(self, authorization: bytes) -> Caller | None:
+        caller = self._known(authorization)
+        return caller if caller is not None and self._still_valid(caller) else None
+
+    def sees(self, caller: Caller, audience: Audience) -> bool:
+        return self._sees(caller, audience)
+
+    def command(self, caller: Caller) -> tuple[bytes, bytes] | None:
+        subject = self._gate.subject(caller)
+        return None if subject is None else (subject.key.encode(), subject.command)
+
+    def refusal(self, caller: Caller, reply: object) -> App | None:
+        if reply == 0 or (subject := self._gate.subject(caller)) is None:
+            return None
+        wait = self._gate.wait(subject, reply)
+        return _problem(refusal(subject, wait)) if wait else None
+
+    def mark(self, scope: MutableMapping[str, Any], caller: Caller) -> None:
+        scope[CALLER] = caller
+        scope[ADMITTED] = True
+
+
+def _problem(error: DomainError) -> App:
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await respond(error, send)
+
+    return answer
+
+
+def screen_options(route: HotRoute[Caller]) -> dict[str, object]:
+    """A handler's `opt` that says which view it shows, and to whom."""
+    return {_SCREEN: route}
+
+
+def hot_routes(handlers: Iterable[object]) -> list[HotRoute[Caller]]:
+    """Of the handlers that were made with `screen_options`."""
+    options: list[Mapping[str, object]] = [getattr(handler, "opt", {}) for handler in handlers]
+    return [route for each in options if isinstance(route := each.get(_SCREEN), HotRoute)]
 
 
 class Callers:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
-from litestar import get
 from litestar.di import NamedDependency
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
@@ -21,9 +20,8 @@ from cloudphone_shared.contracts.billing import BillingStatistics
 from cloudphone_shared.contracts.device import DeviceStatistics
 from cloudphone_shared.contracts.user import UserStatistics
 from cloudphone_shared.errors import Unavailable
-from cloudphone_shared.http.operations import shows
 
-from ..staff import staff
+from ..staff import screen
 
 T = TypeVar("T")
 
@@ -69,7 +67,7 @@ async def billing(core: CoreClients) -> BillingStatistics:
     return await core.billing.statistics()
 
 
-@get("/admin/dashboard", tags=["dashboard"], guards=[staff("dashboard:read")], responses=shows(Dashboard))
+@screen("/admin/dashboard", dashboard, "dashboard:read", tags=["dashboard"])
 async def show_dashboard(
     core: NamedDependency[CoreClients], caller: NamedDependency[Caller], screens: NamedDependency[Screens]
 ) -> ASGIApp:

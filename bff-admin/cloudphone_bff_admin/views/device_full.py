@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -15,9 +14,8 @@ from cloudphone_shared.contracts.app import Installation
 from cloudphone_shared.contracts.billing import DeviceUsage
 from cloudphone_shared.contracts.device import Device
 from cloudphone_shared.contracts.user import User
-from cloudphone_shared.http.operations import shows
 
-from ..staff import staff
+from ..staff import screen
 
 
 class DeviceFull(Contract, frozen=True, kw_only=True):
@@ -57,12 +55,7 @@ def audience(device: Device) -> Audience:
     return Audience(tenant=str(device.tenant_id), owner=device.owner_id and str(device.owner_id))
 
 
-@get(
-    "/admin/devices/{device_id:uuid}",
-    tags=["devices"],
-    guards=[staff("devices:read")],
-    responses=shows(DeviceFull, 404),
-)
+@screen("/admin/devices/{device_id:uuid}", device_full, "devices:read", 404, tags=["devices"])
 async def show_device(device_id: FromPath[UUID], screens: NamedDependency[Screens]) -> ASGIApp:
     """A device with its owner, applications and use in the present period."""
     return await screens.show(device_full, device_id=device_id)

@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -14,9 +13,8 @@ from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.billing import Order, Plan
 from cloudphone_shared.contracts.device import Device
 from cloudphone_shared.contracts.user import User
-from cloudphone_shared.http.operations import shows
 
-from ..staff import staff
+from ..staff import screen
 
 
 class OrderFull(Contract, frozen=True, kw_only=True):
@@ -56,12 +54,7 @@ def audience(order: Order) -> Audience:
     return Audience(tenant=str(order.tenant_id), owner=str(order.user_id))
 
 
-@get(
-    "/admin/orders/{order_id:uuid}",
-    tags=["orders"],
-    guards=[staff("orders:read")],
-    responses=shows(OrderFull, 404),
-)
+@screen("/admin/orders/{order_id:uuid}", order_full, "orders:read", 404, tags=["orders"])
 async def show_order(order_id: FromPath[UUID], screens: NamedDependency[Screens]) -> ASGIApp:
     """An order with its history, its user, device and plan."""
     return await screens.show(order_full, order_id=order_id)

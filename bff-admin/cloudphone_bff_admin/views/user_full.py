@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -14,9 +13,8 @@ from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.billing import Balance, OrderSummary, UserUsage
 from cloudphone_shared.contracts.device import DeviceSummary
 from cloudphone_shared.contracts.user import User
-from cloudphone_shared.http.operations import shows
 
-from ..staff import staff
+from ..staff import screen
 
 SHOWN_DEVICES = 50
 
@@ -76,12 +74,7 @@ def audience(user: User) -> Audience:
     return Audience(tenant=str(user.tenant_id), owner=str(user.id))
 
 
-@get(
-    "/admin/users/{user_id:uuid}",
-    tags=["users"],
-    guards=[staff("users:read")],
-    responses=shows(UserFull, 404),
-)
+@screen("/admin/users/{user_id:uuid}", user_full, "users:read", 404, tags=["users"])
 async def show_user(user_id: FromPath[UUID], screens: NamedDependency[Screens]) -> ASGIApp:
     """A user with devices, orders, balance, and use in the present period."""
     return await screens.show(user_full, user_id=user_id)

@@ -1,8 +1,9 @@
 """Cross-origin requests, for the origins that are named and no others."""
 
 from collections.abc import Collection
+from typing import Any
 
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import Message, Receive, Scope, Send
 
 _ALLOWED = [
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
@@ -21,7 +22,7 @@ _EXPOSED = (
 class CrossOrigin:
     """Round an app: answers preflights, and says of every other answer which of `origins` may read it."""
 
-    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+    def __init__(self, app: Any, origins: Collection[str]) -> None:
         self._app = app
         self._origins = frozenset(origin.rstrip("/").encode() for origin in origins)
 
