@@ -1,0 +1,36 @@
+"""The table of contents, in URL order, and the views that the cache keeps."""
+
+from typing import Any
+
+from litestar.types import ControllerRouterHandler
+
+from cloudphone_cache import View
+from cloudphone_shared.http.sign_in import SIGN_IN
+
+from .actions.cancel_order import cancel_my_order
+from .actions.change_device import change_my_device
+from .actions.change_password import change_password
+from .actions.change_profile import change_profile
+from .actions.create_order import create_my_order
+from .actions.register import register
+from .views.my_device import my_device, show_my_device
+from .views.my_devices import list_my_devices, my_device_card
+from .views.my_home import my_home, show_my_home
+from .views.my_order import my_order, show_my_order
+from .views.my_orders import list_my_orders, my_order_card
+from .views.my_profile import my_profile, show_my_profile
+from .views.my_usage import my_usage, show_my_usage
+from .views.plans import list_plans
+
+VIEWS: list[View[Any]] = [my_device, my_device_card, my_home, my_order, my_order_card, my_profile, my_usage]
+
+HANDLERS: list[ControllerRouterHandler] = [
+    *SIGN_IN, register,
+    list_my_devices, show_my_device, change_my_device,
+    show_my_home,
+    list_my_orders, create_my_order, show_my_order, cancel_my_order,
+    change_password,
+    show_my_profile, change_profile,
+    show_my_usage,
+    list_plans,
+]  # fmt: skip

@@ -1,0 +1,96 @@
+"""One of the caller's devices: what a customer may know of it, its applications and its use."""
+
+from datetime import datetime
+from uuid import UUID
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+
+from cloudphone_cache import Audience, View
+from cloudphone_cache.serving import Screens
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts import Contract
+from cloudphone_shared.contracts.app import Installation
+from cloudphone_shared.contracts.billing import DeviceUsage
+from cloudphone_shared.contracts.device import Device, DeviceState, TemplateSummary
+from cloudphone_shared.errors import NotFound
+from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.operations import shows
+
+
+class MyDevice(Contract, frozen=True, kw_only=True):
+    """A device without what only administrators may know: its node, address, tenant and provider.
+
+    `owner_id` is the caller. `version` is the device's own, as `"v<version>"` in If-Match.
+    """
+
+    id: UUID
+    name: str
+    owner_id: UUID
+    state: DeviceState
+    template: TemplateSummary
+    tags: list[str]
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+    @staticmethod
+    def of(device: Device) -> "MyDevice":
+        """Raises NotFound for a device that nobody holds: in the portal there is none."""
+        if device.owner_id is None:
+            raise NotFound
+        return MyDevice(
+            id=device.id,
+            name=device.name,
+            owner_id=device.owner_id,
+            state=device.state,
+            template=device.template,
+            tags=device.tags,
+            created_at=device.created_at,
+            updated_at=device.updated_at,
+            version=device.version,
+        )
+
+
+class MyDeviceFull(Contract, frozen=True, kw_only=True):
+    """Every part but the device may be null while its service is away."""
+
+    device: MyDevice
+    applications: list[Installation] | None
+    usage: DeviceUsage | None
+
+
+my_device = View("my:device:{device_id}", MyDeviceFull, fresh_for=300, serve_stale_for=3600)
+
+
+@my_device.segment
+async def device(core: CoreClients, device_id: str) -> MyDevice:
+    return MyDevice.of(await core.device.get(device_id))
+
+
+@my_device.segment
+async def applications(core: CoreClients, device_id: str) -> list[Installation]:
+    return await core.app.installations(device_id)
+
+
+@my_device.segment(until=lambda usage: usage.period_end.timestamp())
+async def usage(core: CoreClients, device_id: str) -> DeviceUsage:
+    return await core.billing.usage(device_id)
+
+
+@my_device.audience
+def audience(device: MyDevice) -> Audience:
+    return Audience(owner=str(device.owner_id))
+
+
+@get(
+    "/my/devices/{device_id:uuid}",
+    tags=["devices"],
+    guards=[requires("devices:read")],
+    responses=shows(MyDeviceFull, 404),
+)
+async def show_my_device(device_id: FromPath[UUID], screens: NamedDependency[Screens]) -> ASGIApp:
+    """One of the caller's devices, with its applications and its use in the present period."""
+    return await screens.show(my_device, device_id=device_id)

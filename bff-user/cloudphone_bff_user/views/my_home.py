@@ -1,0 +1,74 @@
+"""The portal's first screen: who the caller is, the devices, the balance and the use of this period."""
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+
+from cloudphone_cache import Audience, View
+from cloudphone_cache.serving import Screens, each_noted
+from cloudphone_shared.auth import Caller
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts import Contract
+from cloudphone_shared.contracts.billing import Balance, UserUsage
+from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.operations import shows
+
+from .my_devices import MyDeviceSummary
+from .my_profile import Profile
+
+SHOWN_DEVICES = 12
+
+
+class DevicesHeld(Contract, frozen=True, kw_only=True):
+    """`total` the caller holds; the first 12 by name are `items`."""
+
+    total: int
+    items: list[MyDeviceSummary]
+
+
+class MyHome(Contract, frozen=True, kw_only=True):
+    """`balance` is null before the first transfer; every part but the profile may be null while its service is away."""
+
+    profile: Profile
+    devices: DevicesHeld | None
+    balance: Balance | None
+    usage: UserUsage | None
+
+
+my_home = View("my:home:{user_id}", MyHome, fresh_for=300, serve_stale_for=3600)
+
+
+@my_home.segment
+async def profile(core: CoreClients, user_id: str) -> Profile:
+    return Profile.of(await core.user.get(user_id))
+
+
+@my_home.segment
+async def devices(core: CoreClients, user_id: str) -> DevicesHeld:
+    held = await core.device.of_user(user_id)
+    if not held:
+        return DevicesHeld(total=0, items=[])
+    shown = held[:SHOWN_DEVICES]
+    found = await each_noted("device", core.device.get_many(shown), shown)
+    return DevicesHeld(total=len(held), items=[MyDeviceSummary.of(device) for device in found])
+
+
+@my_home.segment
+async def balance(core: CoreClients, user_id: str) -> Balance | None:
+    return await core.billing.balance(user_id)
+
+
+@my_home.segment(until=lambda usage: usage.period_end.timestamp())
+async def usage(core: CoreClients, user_id: str) -> UserUsage:
+    return await core.billing.usage_of_user(user_id)
+
+
+@my_home.audience
+def audience(profile: Profile) -> Audience:
+    return Audience(owner=str(profile.id))
+
+
+@get("/my/home", tags=["home"], guards=[requires("devices:read")], responses=shows(MyHome, 404))
+async def show_my_home(caller: NamedDependency[Caller], screens: NamedDependency[Screens]) -> ASGIApp:
+    """Everything for the first screen, in one call."""
+    return await screens.show(my_home, user_id=caller.id)

@@ -1,0 +1,66 @@
+"""The caller's own account."""
+
+from datetime import datetime
+from uuid import UUID
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+
+from cloudphone_cache import Audience, View
+from cloudphone_cache.serving import Screens
+from cloudphone_shared.auth import Caller
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts import Contract
+from cloudphone_shared.contracts.user import User
+from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.operations import shows
+
+
+class Profile(Contract, frozen=True, kw_only=True):
+    """`version` is the account's own, as `"v<version>"` in If-Match."""
+
+    id: UUID
+    name: str
+    email: str
+    phone: str | None
+    locale: str
+    tenant_name: str
+    created_at: datetime
+    version: int
+
+    @staticmethod
+    def of(user: User) -> "Profile":
+        return Profile(
+            id=user.id,
+            name=user.name,
+            email=user.email,
+            phone=user.phone,
+            locale=user.locale,
+            tenant_name=user.tenant_name,
+            created_at=user.created_at,
+            version=user.version,
+        )
+
+
+class MyProfile(Contract, frozen=True, kw_only=True):
+    profile: Profile
+
+
+my_profile = View("my:profile:{user_id}", MyProfile, fresh_for=300, serve_stale_for=3600)
+
+
+@my_profile.segment
+async def profile(core: CoreClients, user_id: str) -> Profile:
+    return Profile.of(await core.user.get(user_id))
+
+
+@my_profile.audience
+def audience(profile: Profile) -> Audience:
+    return Audience(owner=str(profile.id))
+
+
+@get("/my/profile", tags=["profile"], guards=[requires("users:read")], responses=shows(MyProfile, 404))
+async def show_my_profile(caller: NamedDependency[Caller], screens: NamedDependency[Screens]) -> ASGIApp:
+    """The caller's account."""
+    return await screens.show(my_profile, user_id=caller.id)

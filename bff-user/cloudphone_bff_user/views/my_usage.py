@@ -1,0 +1,54 @@
+"""The caller's use: this period per device, and the last thirty days."""
+
+from datetime import UTC, datetime, timedelta
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+
+from cloudphone_cache import Audience, View
+from cloudphone_cache.serving import Screens
+from cloudphone_shared.auth import Caller
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts import Contract
+from cloudphone_shared.contracts.billing import UsageDay, UserUsage
+from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.operations import shows
+
+DAYS = 30
+
+
+class MyUsage(Contract, frozen=True, kw_only=True):
+    """`days`: the last 30 UTC days, oldest first."""
+
+    period: UserUsage
+    days: list[UsageDay] | None
+
+
+my_usage = View("my:usage:{user_id}", MyUsage, fresh_for=300, serve_stale_for=3600)
+
+
+def _end_of_day(days: list[UsageDay]) -> float:
+    last = datetime.fromisoformat(days[-1].day).replace(tzinfo=UTC)
+    return (last + timedelta(days=1)).timestamp()
+
+
+@my_usage.segment(until=lambda period: period.period_end.timestamp())
+async def period(core: CoreClients, user_id: str) -> UserUsage:
+    return await core.billing.usage_of_user(user_id)
+
+
+@my_usage.segment(until=_end_of_day)
+async def days(core: CoreClients, user_id: str) -> list[UsageDay]:
+    return await core.billing.usage_days(user_id, days=DAYS)
+
+
+@my_usage.audience
+def audience(period: UserUsage) -> Audience:
+    return Audience(owner=str(period.user_id))
+
+
+@get("/my/usage", tags=["usage"], guards=[requires("usage:read")], responses=shows(MyUsage, 404))
+async def show_my_usage(caller: NamedDependency[Caller], screens: NamedDependency[Screens]) -> ASGIApp:
+    """Running time of the caller's devices in the present period, and per day."""
+    return await screens.show(my_usage, user_id=caller.id)
