@@ -28,9 +28,7 @@ class ProfilePatch(Request, frozen=True, kw_only=True):
     locale: Annotated[str, Meta(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] | UnsetType = UNSET
 
 
-@patch(
-    "/my/profile", tags=["profile"], guards=[requires("users:write")], responses=problems(404, 409, 412, 413, 415)
-)
+@patch("/my/profile", tags=["profile"], guards=[requires("users:write")], responses=problems(404, 409, 412, 413, 415))
 async def change_profile(
     data: JSONBody[ProfilePatch],
     core: NamedDependency[CoreClients],
