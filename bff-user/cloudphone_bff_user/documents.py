@@ -5,10 +5,10 @@ from cloudphone_shared.http.operations import documentation
 DOCUMENTS = documentation(
     "Cloudphone portal",
     "0.1.0",
-    """The customer portal's interface: a caller's own things, and nothing else. Views are composed from several services
-and cached; each says as of when it is proven fresh (`X-Fresh-As-Of`) and whether every service answered
-(`X-View-Complete`). A write answers with a `Fresh-After` token, as header and cookie: a read that brings it along shows
-nothing older. Refusals are problem documents (RFC 9457) with a stable `code`.""",
+    """The customer portal's interface: a caller's own things, and nothing else. Views are composed from several
+services and cached; each says as of when it is proven fresh (`X-Fresh-As-Of`) and whether every service answered
+(`X-View-Complete`). A write answers with a `Fresh-After` token, as header and cookie: a read that brings it along
+shows nothing older. Refusals are problem documents (RFC 9457) with a stable `code`.""",
     {
         "auth": "Accounts, signing in and out",
         "home": "The first screen",

@@ -3,7 +3,6 @@
 from datetime import datetime
 from uuid import UUID
 
-from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -16,8 +15,8 @@ from cloudphone_shared.contracts.app import Installation
 from cloudphone_shared.contracts.billing import DeviceUsage
 from cloudphone_shared.contracts.device import Device, DeviceState, TemplateSummary
 from cloudphone_shared.errors import NotFound
-from cloudphone_shared.http.app import requires
-from cloudphone_shared.http.operations import shows
+
+from ..portal import screen
 
 
 class MyDevice(Contract, frozen=True, kw_only=True):
@@ -85,12 +84,7 @@ def audience(device: MyDevice) -> Audience:
     return Audience(owner=str(device.owner_id))
 
 
-@get(
-    "/my/devices/{device_id:uuid}",
-    tags=["devices"],
-    guards=[requires("devices:read")],
-    responses=shows(MyDeviceFull, 404),
-)
+@screen("/my/devices/{device_id:uuid}", my_device, "devices:read", tags=["devices"])
 async def show_my_device(device_id: FromPath[UUID], screens: NamedDependency[Screens]) -> ASGIApp:
     """One of the caller's devices, with its applications and its use in the present period."""
     return await screens.show(my_device, device_id=device_id)

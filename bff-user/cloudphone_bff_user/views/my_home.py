@@ -1,6 +1,5 @@
 """The portal's first screen: who the caller is, the devices, the balance and the use of this period."""
 
-from litestar import get
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
@@ -10,9 +9,8 @@ from cloudphone_shared.auth import Caller
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.billing import Balance, UserUsage
-from cloudphone_shared.http.app import requires
-from cloudphone_shared.http.operations import shows
 
+from ..portal import screen
 from .my_devices import MyDeviceSummary
 from .my_profile import Profile
 
@@ -68,7 +66,7 @@ def audience(profile: Profile) -> Audience:
     return Audience(owner=str(profile.id))
 
 
-@get("/my/home", tags=["home"], guards=[requires("devices:read")], responses=shows(MyHome, 404))
+@screen("/my/home", my_home, "devices:read", tags=["home"])
 async def show_my_home(caller: NamedDependency[Caller], screens: NamedDependency[Screens]) -> ASGIApp:
     """Everything for the first screen, in one call."""
     return await screens.show(my_home, user_id=caller.id)

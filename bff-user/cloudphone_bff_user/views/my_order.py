@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -12,10 +11,9 @@ from cloudphone_cache.serving import Screens
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.billing import Plan
-from cloudphone_shared.http.app import requires
-from cloudphone_shared.http.operations import shows
 
 from ..orders import MyOrder
+from ..portal import screen
 
 
 class MyOrderFull(Contract, frozen=True, kw_only=True):
@@ -50,7 +48,7 @@ def audience(order: MyOrder) -> Audience:
     return Audience(owner=str(order.user_id))
 
 
-@get("/my/orders/{order_id:uuid}", tags=["orders"], guards=[requires("orders:read")], responses=shows(MyOrderFull, 404))
+@screen("/my/orders/{order_id:uuid}", my_order, "orders:read", tags=["orders"])
 async def show_my_order(order_id: FromPath[UUID], screens: NamedDependency[Screens]) -> ASGIApp:
     """One of the caller's orders, with its history."""
     return await screens.show(my_order, order_id=order_id)

@@ -3,7 +3,6 @@
 from datetime import datetime
 from uuid import UUID
 
-from litestar import get
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
@@ -13,8 +12,8 @@ from cloudphone_shared.auth import Caller
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.user import User
-from cloudphone_shared.http.app import requires
-from cloudphone_shared.http.operations import shows
+
+from ..portal import screen
 
 
 class Profile(Contract, frozen=True, kw_only=True):
@@ -60,7 +59,7 @@ def audience(profile: Profile) -> Audience:
     return Audience(owner=str(profile.id))
 
 
-@get("/my/profile", tags=["profile"], guards=[requires("users:read")], responses=shows(MyProfile, 404))
+@screen("/my/profile", my_profile, "users:read", tags=["profile"])
 async def show_my_profile(caller: NamedDependency[Caller], screens: NamedDependency[Screens]) -> ASGIApp:
     """The caller's account."""
     return await screens.show(my_profile, user_id=caller.id)

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-from litestar import get
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
@@ -12,10 +11,10 @@ from cloudphone_shared.auth import Caller
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.billing import UsageDay, UserUsage
-from cloudphone_shared.http.app import requires
-from cloudphone_shared.http.operations import shows
 
 DAYS = 30
+
+from ..portal import screen
 
 
 class MyUsage(Contract, frozen=True, kw_only=True):
@@ -48,7 +47,7 @@ def audience(period: UserUsage) -> Audience:
     return Audience(owner=str(period.user_id))
 
 
-@get("/my/usage", tags=["usage"], guards=[requires("usage:read")], responses=shows(MyUsage, 404))
+@screen("/my/usage", my_usage, "usage:read", tags=["usage"])
 async def show_my_usage(caller: NamedDependency[Caller], screens: NamedDependency[Screens]) -> ASGIApp:
     """Running time of the caller's devices in the present period, and per day."""
     return await screens.show(my_usage, user_id=caller.id)
