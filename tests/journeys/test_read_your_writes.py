@@ -54,14 +54,14 @@ async def test_a_customer_who_renames_himself_sees_it_at_once_through_every_proc
         for number in range(50):
             name = f"Myself {number:03d}"
             await customer.write("PATCH", "/my/profile", {"name": name}, at=next(processes))
-            seen += (await customer.json("/my/profile", at=next(processes)))["name"] == name
+            seen += (await customer.json("/my/profile", at=next(processes)))["profile"]["name"] == name
         assert seen == 50
 
 
 async def test_a_rename_at_the_user_service_shows_through_both_bffs_within_a_second(platform: Platform) -> None:
     """Nobody carries a token: what is measured is commit → outbox → bus → feed → reader."""
     async with Person(platform, "bff-admin", "admin") as admin, Person(platform, "bff-user", "customer") as customer:
-        me = (await customer.json("/my/profile"))["id"]
+        me = (await customer.json("/my/profile"))["profile"]["id"]
         took: list[float] = []
         for number in range(40):
             name = f"Direct {number:03d}"
@@ -70,7 +70,7 @@ async def test_a_rename_at_the_user_service_shows_through_both_bffs_within_a_sec
             committed = time.monotonic()
             await asyncio.gather(
                 _until(lambda: admin.read(f"/admin/users/{me}", carry=False), lambda body: body["user"]["name"], name),
-                _until(lambda: customer.read("/my/profile", carry=False), lambda body: body["name"], name),
+                _until(lambda: customer.read("/my/profile", carry=False), lambda body: body["profile"]["name"], name),
             )
             took.append((time.monotonic() - committed) * 1000)
         took.sort()
