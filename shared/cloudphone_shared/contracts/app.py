@@ -14,7 +14,7 @@ InstallationState = Literal[
 ]  # fmt: skip
 Abi = Literal["arm64-v8a", "armeabi-v7a", "x86_64", "x86"]
 PackageName = Annotated[str, Meta(max_length=200, pattern=r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+$")]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(max_length=64, pattern=r"^[0-9a-f]{64}$")]
 
 APP_SORTS = ("name", "packageName", "createdAt")
 

@@ -15,7 +15,7 @@ Email = Annotated[
     str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+$")
 ]
 Tag = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
-Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
+Currency = Annotated[str, Meta(max_length=3, pattern=r"^[A-Z]{3}$")]
 MinorUnits = Annotated[int, Meta(ge=0, le=10**15)]
 """Money in the currency's smallest unit (cents), never a float."""
 

@@ -1,0 +1,195 @@
+"""What the app service answers. Each function wants a session of `reading()`, or the writing one that holds the row's
+lock."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Row, ScalarSelect, Select, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from cloudphone_shared import entities
+from cloudphone_shared.auth import Caller
+from cloudphone_shared.contracts.app import App, AppStatistics, AppVersion, Installation
+from cloudphone_shared.contracts.common import Answer, Many, Page
+from cloudphone_shared.database import Cursors, Sorts, page_of_rows, versions_of
+from cloudphone_shared.errors import NotFound
+
+from .models import AppRow, AppVersionRow, InstallationRow
+from .scope import seen_by, tenant_of
+from .states import HIDDEN
+
+MOST_INSTALLATIONS = 500
+MOST_VERSIONS = 500
+_SORTS = Sorts(
+    {"name": AppRow.name, "packageName": AppRow.package_name, "createdAt": AppRow.created_at},
+    tiebreak=AppRow.id,
+    default="name",
+)
+
+
+class AppListing(msgspec.Struct, frozen=True, kw_only=True):
+    """Which apps are asked for, and which page of them."""
+
+    category: str | None
+    published: bool | None
+    search: str | None
+    sort: str | None
+    cursor: str | None
+    limit: int
+
+
+async def app(session: AsyncSession, caller: Caller, app_id: UUID) -> Answer[App]:
+    row = (await session.execute(_apps().where(AppRow.id == app_id, seen_by(caller)))).one_or_none()
+    shown = await versions_of(session, entities.app(app_id))
+    if row is None:
+        raise NotFound(entities=shown)
+    return Answer(data=_app(row[0], row[1], shown), entities=shown)
+
+
+async def app_page(session: AsyncSession, caller: Caller, asked: AppListing, cursors: Cursors) -> Answer[Page[App]]:
+    statement = _apps().where(seen_by(caller))
+    if asked.category is not None:
+        statement = statement.where(AppRow.category == asked.category)
+    if asked.published is not None:
+        statement = statement.where(AppRow.published == asked.published)
+    if asked.search:
+        looked_in = AppRow.name, AppRow.package_name, AppRow.description
+        statement = statement.where(or_(*(column.icontains(asked.search, autoescape=True) for column in looked_in)))
+    filters = asked.category, asked.published, asked.search
+    found = await page_of_rows(
+        session,
+        cast("Select[Any]", statement),
+        _SORTS.parse(asked.sort),
+        cursors=cursors,
+        scope=f"apps {caller.data_scope} {caller.tenant_id} {filters!r}",
+        cursor=asked.cursor,
+        limit=asked.limit,
+    )
+    shown = await versions_of(session, *(entities.app(row[0].id) for row in found.items))
+    items = [_app(row[0], row[1], shown) for row in found.items]
+    return Answer(data=Page(items=items, next_cursor=found.next_cursor), entities=shown)
+
+
+async def versions(session: AsyncSession, caller: Caller, app_id: UUID) -> Answer[list[AppVersion]]:
+    """Newest first."""
+    shown = await versions_of(session, entities.app(app_id))
+    if await session.scalar(select(AppRow.id).where(AppRow.id == app_id, seen_by(caller))) is None:
+        raise NotFound(entities=shown)
+    newest = select(AppVersionRow).where(AppVersionRow.app_id == app_id).order_by(AppVersionRow.version_code.desc())
+    rows = (await session.scalars(newest.limit(MOST_VERSIONS))).all()
+    return Answer(data=[version_of(row) for row in rows], entities=shown)
+
+
+async def version_added(session: AsyncSession, row: AppVersionRow) -> Answer[AppVersion]:
+    return Answer(data=version_of(row), entities=await versions_of(session, entities.app(row.app_id)))
+
+
+async def installations(session: AsyncSession, device_id: UUID) -> Answer[list[Installation]]:
+    listed = _installations().where(InstallationRow.device_id == device_id, InstallationRow.state.not_in(HIDDEN))
+    rows = (await session.execute(listed.order_by(AppRow.name, InstallationRow.id).limit(MOST_INSTALLATIONS))).all()
+    apps = {entities.app(row[0].app_id) for row in rows}
+    shown = await versions_of(session, entities.installations(device_id), *apps)
+    return Answer(data=[_installation(row) for row in rows], entities=shown)
+
+
+async def installation(session: AsyncSession, installation_id: UUID) -> Answer[Installation]:
+    # The app's version is read before its name: an older version than the data's is safe, a newer one is not.
+    found = await session.get(InstallationRow, installation_id)
+    if found is None:
+        raise NotFound
+    shown = await versions_of(session, entities.installations(found.device_id), entities.app(found.app_id))
+    row = (await session.execute(_installations().where(InstallationRow.id == installation_id))).one()
+    return Answer(data=_installation(row), entities=shown)
+
+
+async def place_of(session: AsyncSession, installation_id: UUID) -> tuple[UUID, UUID]:
+    """The installation's device and tenant. Raises NotFound."""
+    places = select(InstallationRow.device_id, InstallationRow.tenant_id).where(InstallationRow.id == installation_id)
+    found = (await session.execute(places)).one_or_none()
+    if found is None:
+        raise NotFound
+    return found.device_id, found.tenant_id
+
+
+async def installation_counts(session: AsyncSession, device_ids: Sequence[UUID]) -> Answer[Many[int]]:
+    counted = (
+        select(InstallationRow.device_id, func.count())
+        .where(InstallationRow.device_id.in_(device_ids), InstallationRow.state == "installed")
+        .group_by(InstallationRow.device_id)
+    )
+    counts = {device_id: int(count) for device_id, count in await session.execute(counted)}
+    known = await versions_of(session, *map(entities.installations, device_ids))
+    found = {
+        str(device_id): Answer(
+            data=counts.get(device_id, 0),
+            entities={entities.installations(device_id): known[entities.installations(device_id)]},
+        )
+        for device_id in device_ids
+    }
+    return Answer(data=Many(found=found, absent={}), entities={})
+
+
+async def statistics(session: AsyncSession, caller: Caller) -> Answer[AppStatistics]:
+    apps = select(func.count(), func.count().filter(AppRow.published)).select_from(AppRow).where(seen_by(caller))
+    total, published = (await session.execute(apps)).one()
+    installed = select(func.count()).select_from(InstallationRow).where(InstallationRow.state == "installed")
+    if caller.data_scope != "all":
+        installed = installed.where(InstallationRow.tenant_id == tenant_of(caller))
+    count = await session.scalar(installed) or 0
+    return Answer(data=AppStatistics(apps=total, published=published, installations=count), entities={})
+
+
+def version_of(row: AppVersionRow) -> AppVersion:
+    return msgspec.convert(row, AppVersion, from_attributes=True)
+
+
+def _apps() -> Select[AppRow, str | None]:
+    return select(AppRow, _latest_version().label("latest_version"))
+
+
+def _latest_version() -> ScalarSelect[str]:
+    newest = select(AppVersionRow.version_name).where(AppVersionRow.app_id == AppRow.id)
+    return newest.order_by(AppVersionRow.version_code.desc()).limit(1).correlate(AppRow).scalar_subquery()
+
+
+def _app(found: AppRow, latest_version: str | None, versions: dict[str, int]) -> App:
+    return App(
+        id=found.id,
+        tenant_id=found.tenant_id,
+        package_name=found.package_name,
+        name=found.name,
+        description=found.description,
+        category=found.category,
+        published=found.published,
+        latest_version=latest_version,
+        created_at=found.created_at,
+        updated_at=found.updated_at,
+        version=versions[entities.app(found.id)],
+    )
+
+
+def _installations() -> Select[InstallationRow, str, str]:
+    return (
+        select(InstallationRow, AppRow.name, AppVersionRow.version_name)
+        .join(AppRow, AppRow.id == InstallationRow.app_id)
+        .join(AppVersionRow, AppVersionRow.id == InstallationRow.app_version_id)
+    )
+
+
+def _installation(row: Row[InstallationRow, str, str]) -> Installation:
+    found = row[0]
+    return Installation(
+        id=found.id,
+        device_id=found.device_id,
+        app_id=found.app_id,
+        app_version_id=found.app_version_id,
+        package_name=found.package_name,
+        app_name=row[1],
+        version_name=row[2],
+        state=found.state,
+        attempt=found.attempt,
+        installed_at=found.installed_at,
+        updated_at=found.updated_at,
+    )

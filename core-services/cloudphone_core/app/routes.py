@@ -1,0 +1,238 @@
+"""The app service over HTTP, in URL order."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Request, Response, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from cloudphone_shared.auth import Caller
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts.app import (
+    App,
+    AppCreate,
+    AppPatch,
+    AppStatistics,
+    AppVersion,
+    AppVersionCreate,
+    Installation,
+    InstallationCreate,
+    InstallationPatch,
+)
+from cloudphone_shared.contracts.common import Answer, Many, Page
+from cloudphone_shared.database import Cursors, Database, Reply, idempotent, request_hash
+from cloudphone_shared.errors import FieldError, Forbidden, Invalid, NotFound
+from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.preconditions import etag, expected_version
+
+from . import owners, queries, service
+
+IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
+Key = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
+Search = Annotated[str | None, QueryParameter(name="search", max_length=100)]
+Category = Annotated[str | None, QueryParameter(name="category", max_length=120)]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=100)]
+MOST_IDS = 100
+
+
+class Store(msgspec.Struct, frozen=True):
+    """What the handlers stand on. `now` gives the present time in UTC."""
+
+    database: Database
+    core: CoreClients
+    cursors: Cursors
+    now: Callable[[], datetime]
+
+
+Stand = NamedDependency[Store]
+Who = NamedDependency[Caller]
+
+
+@get("/v1/apps", guards=[requires("apps:read")])
+async def list_apps(
+    store: Stand,
+    caller: Who,
+    category: Category = None,
+    published: FromQuery[bool | None] = None,
+    search: Search = None,
+    sort: FromQuery[str | None] = None,
+    cursor: FromQuery[str | None] = None,
+    limit: Limit = 20,
+) -> Answer[Page[App]]:
+    asked = queries.AppListing(
+        category=category, published=published, search=search, sort=sort, cursor=cursor, limit=limit
+    )
+    async with store.database.reading() as session:
+        return await queries.app_page(session, caller, asked, store.cursors)
+
+
+@post("/v1/apps", guards=[requires("apps:manage")])
+async def create_app(
+    request: Request[Any, Any, Any], data: JSONBody[AppCreate], store: Stand, caller: Who, key: Key = None
+) -> Response[Any]:
+    async def make(session: AsyncSession) -> Reply:
+        app_id = await service.create_app(session, caller, data, store.now())
+        answer = await queries.app(session, caller, app_id)
+        return Reply.of(answer, headers={"Location": f"/v1/apps/{app_id}", "ETag": etag(answer.data.version)})
+
+    return await _once(request, store, caller, key, make)
+
+
+@get("/v1/apps/statistics", guards=[requires("dashboard:read")])
+async def app_statistics(store: Stand, caller: Who) -> Answer[AppStatistics]:
+    async with store.database.reading() as session:
+        return await queries.statistics(session, caller)
+
+
+@get("/v1/apps/{app_id:uuid}", guards=[requires("apps:read")])
+async def get_app(app_id: FromPath[UUID], store: Stand, caller: Who) -> Response[Answer[App]]:
+    async with store.database.reading() as session:
+        return _tagged(await queries.app(session, caller, app_id))
+
+
+@patch("/v1/apps/{app_id:uuid}", guards=[requires("apps:manage")])
+async def change_app(
+    app_id: FromPath[UUID], data: JSONBody[AppPatch], store: Stand, caller: Who, if_match: IfMatch = None
+) -> Response[Answer[App]]:
+    expected = expected_version(if_match)
+    async with store.database.writing() as session:
+        await service.change_app(session, caller, app_id, data, expected=expected, at=store.now())
+        return _tagged(await queries.app(session, caller, app_id))
+
+
+@delete("/v1/apps/{app_id:uuid}", guards=[requires("apps:manage")], status_code=200)
+async def delete_app(app_id: FromPath[UUID], store: Stand, caller: Who, if_match: IfMatch = None) -> Answer[None]:
+    expected = expected_version(if_match)
+    async with store.database.writing() as session:
+        gone = await service.delete_app(session, caller, app_id, expected=expected, at=store.now())
+        return Answer(data=None, entities=gone)
+
+
+@get("/v1/apps/{app_id:uuid}/versions", guards=[requires("apps:read")])
+async def list_versions(app_id: FromPath[UUID], store: Stand, caller: Who) -> Answer[list[AppVersion]]:
+    async with store.database.reading() as session:
+        return await queries.versions(session, caller, app_id)
+
+
+@post("/v1/apps/{app_id:uuid}/versions", guards=[requires("apps:manage")])
+async def add_version(
+    request: Request[Any, Any, Any],
+    app_id: FromPath[UUID],
+    data: JSONBody[AppVersionCreate],
+    store: Stand,
+    caller: Who,
+    key: Key = None,
+) -> Response[Any]:
+    async def make(session: AsyncSession) -> Reply:
+        version = await service.add_version(session, caller, app_id, data, store.now())
+        place = {"Location": f"/v1/apps/{app_id}/versions"}
+        return Reply.of(await queries.version_added(session, version), headers=place)
+
+    return await _once(request, store, caller, key, make)
+
+
+@get("/v1/devices/installation-counts", guards=[requires("apps:read")])
+async def installation_counts(store: Stand, caller: Who, ids: FromQuery[str]) -> Answer[Many[int]]:
+    """For who sees all devices: here nobody knows whose a device without installations is."""
+    if caller.data_scope != "all":
+        raise Forbidden("Counts are for who sees all tenants")
+    device_ids = _ids(ids)
+    async with store.database.reading() as session:
+        return await queries.installation_counts(session, device_ids)
+
+
+@get("/v1/devices/{device_id:uuid}/installations", guards=[requires("apps:read")])
+async def installations_of(device_id: FromPath[UUID], store: Stand, caller: Who) -> Answer[list[Installation]]:
+    await owners.may_see_device(store.core, caller, device_id)
+    async with store.database.reading() as session:
+        return await queries.installations(session, device_id)
+
+
+@post("/v1/installations", guards=[requires("installations:write")])
+async def install(
+    request: Request[Any, Any, Any], data: JSONBody[InstallationCreate], store: Stand, caller: Who, key: Key = None
+) -> Response[Any]:
+    device = await owners.device_named(store.core, caller, data.device_id)
+
+    async def make(session: AsyncSession) -> Reply:
+        made = await service.install(session, caller, device, data.app_version_id, store.now())
+        place = {"Location": f"/v1/installations/{made.id}"}
+        return Reply.of(await queries.installation(session, made.id), headers=place)
+
+    return await _once(request, store, caller, key, make)
+
+
+@get("/v1/installations/{installation_id:uuid}", guards=[requires("apps:read")])
+async def get_installation(installation_id: FromPath[UUID], store: Stand, caller: Who) -> Answer[Installation]:
+    await _may_see(store, caller, installation_id)
+    async with store.database.reading() as session:
+        return await queries.installation(session, installation_id)
+
+
+@patch("/v1/installations/{installation_id:uuid}", guards=[requires("installations:write")])
+async def change_installation(
+    installation_id: FromPath[UUID], data: JSONBody[InstallationPatch], store: Stand, caller: Who
+) -> Answer[Installation]:
+    await _may_see(store, caller, installation_id)
+    async with store.database.writing() as session:
+        await service.take_step(session, caller, installation_id, data.state, store.now())
+        return await queries.installation(session, installation_id)
+
+
+@delete("/v1/installations/{installation_id:uuid}", guards=[requires("installations:write")], status_code=200)
+async def delete_installation(installation_id: FromPath[UUID], store: Stand, caller: Who) -> Answer[None]:
+    await _may_see(store, caller, installation_id)
+    async with store.database.writing() as session:
+        return Answer(data=None, entities=await service.remove_record(session, installation_id))
+
+
+HANDLERS = [
+    list_apps, create_app, app_statistics, get_app, change_app, delete_app, list_versions, add_version,
+    installation_counts, installations_of, install, get_installation, change_installation, delete_installation,
+]  # fmt: skip
+
+
+async def _may_see(store: Store, caller: Caller, installation_id: UUID) -> None:
+    """An installation is its device's: a customer's only while the device is. Raises NotFound."""
+    async with store.database.reading() as session:
+        device_id, tenant_id = await queries.place_of(session, installation_id)
+    if caller.data_scope == "self":
+        try:
+            await owners.device_named(store.core, caller, device_id)
+        except NotFound:
+            raise NotFound from None
+    elif not caller.sees(tenant_id, None):
+        raise NotFound
+
+
+async def _once(
+    request: Request[Any, Any, Any],
+    store: Store,
+    caller: Caller,
+    key: str | None,
+    make: Callable[[AsyncSession], Awaitable[Reply]],
+) -> Response[Any]:
+    same = request_hash(caller.id, request.method, request.url.path, await request.body())
+    return (await idempotent(store.database, caller.tenant_id, key, same, make)).response()
+
+
+def _tagged(answer: Answer[App]) -> Response[Answer[App]]:
+    return Response(answer, headers={"ETag": etag(answer.data.version)})
+
+
+def _ids(text: str) -> list[UUID]:
+    try:
+        found = list(dict.fromkeys(UUID(part) for part in text.split(",") if part))
+    except ValueError:
+        raise Invalid("ids must be UUIDs with commas between", errors=[_wrong_ids]) from None
+    if len(found) > MOST_IDS:
+        raise Invalid(f"At most {MOST_IDS} ids at once", errors=[_wrong_ids])
+    return found
+
+
+_wrong_ids = FieldError(field="ids", message=f"1 to {MOST_IDS} UUIDs with commas between")

@@ -1,0 +1,97 @@
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import anyio
+import httpx
+import pytest
+from sqlalchemy import text
+
+from cloudphone_core.app.main import create_app
+from cloudphone_core.app.models import SCHEMA
+from cloudphone_shared.contracts.device import Device
+from cloudphone_shared.database import Database, migrate
+from cloudphone_shared.ids import uuid7
+from tests.core.owners import Owners
+from tests.servers import Postgres
+from tests.signing import Signer, client_of
+
+Headers = Mapping[str, str]
+
+
+@pytest.fixture(scope="module")
+def database_url(postgres: Postgres) -> str:
+    url = postgres.create_database()
+    anyio.run(migrate, url, "app")
+    return url
+
+
+class World:
+    """The app service on a database of its own, with two tenants and one customer with a phone."""
+
+    def __init__(self, client: httpx.AsyncClient, database: Database, signer: Signer, owners: Owners) -> None:
+        self.client, self.database, self.signer, self.owners = client, database, signer, owners
+        self.now = datetime(2026, 3, 15, 12, tzinfo=UTC)
+        self.acme, self.rival = uuid7(), uuid7()
+        self.admin = signer.headers(role="admin", tenant=self.acme)
+        self.bff = signer.service("bff-admin")
+        self.ana = owners.user(self.acme)
+        self.as_ana = self.customer(self.ana.id, self.acme)
+        self.phone = owners.device(self.acme, self.ana.id)
+
+    def customer(self, user_id: UUID, tenant_id: UUID) -> Headers:
+        return self.signer.headers(role="customer", id=user_id, tenant=tenant_id)
+
+    def staff(self, tenant_id: UUID, role: str = "operator") -> Headers:
+        return self.signer.headers(role=role, tenant=tenant_id, scope="tenant")
+
+    async def ok(self, method: str, path: str, who: Headers, body: object = None, **more: Any) -> dict[str, Any]:
+        response = await self.client.request(method, path, headers=who, json=body, **more)
+        assert response.is_success, response.text
+        return response.json()
+
+    async def app(self, who: Headers | None = None, **fields: object) -> dict[str, Any]:
+        """Published to everybody, unless told otherwise."""
+        body = {"packageName": f"com.example.a{uuid7().hex}", "name": "Chess", "published": True, **fields}
+        return (await self.ok("POST", "/v1/apps", who or self.admin, body))["data"]
+
+    async def version(self, app: Mapping[str, Any], who: Headers | None = None, **fields: object) -> dict[str, Any]:
+        body = {"versionCode": 1, "versionName": "1.0", "sha256": "a" * 64, "size": 1000, **fields}
+        return (await self.ok("POST", f"/v1/apps/{app['id']}/versions", who or self.admin, body))["data"]
+
+    async def install(
+        self, version: Mapping[str, Any], device: Device | None = None, who: Headers | None = None
+    ) -> dict[str, Any]:
+        body = {"deviceId": str((device or self.phone).id), "appVersionId": version["id"]}
+        return (await self.ok("POST", "/v1/installations", who or self.as_ana, body))["data"]
+
+    async def walk(self, installation: Mapping[str, Any], *states: str) -> None:
+        for state in states:
+            await self.ok("PATCH", f"/v1/installations/{installation['id']}", self.admin, {"state": state})
+
+    async def listed(self, who: Headers, device: Device | None = None) -> dict[str, Any]:
+        return await self.ok("GET", f"/v1/devices/{(device or self.phone).id}/installations", who)
+
+    async def rows(self, sql: str, **parameters: object) -> list[Any]:
+        async with self.database.reading() as session:
+            return list((await session.execute(text(sql), parameters)).all())
+
+
+TO_INSTALLED = ("downloading", "transferring", "installing", "verifying", "installed")
+
+
+@pytest.fixture
+async def world(database_url: str, signer: Signer) -> AsyncIterator[World]:
+    database = Database(database_url, schema=SCHEMA, service="app", pool_size=10)
+    owners = Owners()
+    app = create_app(
+        database=database,
+        verifier=signer.verifier(),
+        core=owners.clients(signer, "app"),
+        cursor_key="test",
+        now=lambda: world.now,
+    )
+    async with client_of(app) as client:
+        world = World(client, database, signer, owners)
+        yield world
