@@ -10,8 +10,8 @@ from typing import get_args
 from uuid import UUID
 
 import msgspec
-
 from cloudphone_core.app.seed import SeedApp, SeedInstallation, SeedVersion
+
 from cloudphone_core.billing.seed import SeedBalance, SeedName, SeedOrder, SeedPlan, SeedRun, SeedStep
 from cloudphone_core.device.seed import SeedDevice, SeedNode, SeedOwner, SeedTemplate
 from cloudphone_core.user.seed import SeedTenant, SeedUser
@@ -68,9 +68,7 @@ class Builder:
         self._born = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
     def build(self, password_hash: str) -> Dataset:
-        tenants = [
-            SeedTenant(id=self._id(), name=name, slug=name.lower(), created_at=self._begin) for name in _TENANTS
-        ]
+        tenants = [SeedTenant(id=self._id(), name=name, slug=name.lower(), created_at=self._begin) for name in _TENANTS]
         users = list(self._users(tenants, password_hash))
         customers = [user for user in users if user.role == "customer"]
         nodes = list(self._nodes())
