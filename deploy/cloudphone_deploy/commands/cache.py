@@ -1,5 +1,6 @@
 """`cloudphone cache …`"""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -79,8 +80,9 @@ def _spelt(name: str, value: Any) -> Any:
 
 
 def _print_tree(answer: Any, indent: str = "") -> None:
-    for name, value in answer.items() if isinstance(answer, dict) else enumerate(answer):
-        if isinstance(value, dict | list) and value:
+    named: Iterable[tuple[Any, Any]] = answer.items() if isinstance(answer, dict) else enumerate(answer)
+    for name, value in named:
+        if value and isinstance(value, dict | list):
             print(f"{indent}{name}:")
             _print_tree(value, indent + "  ")
         else:
