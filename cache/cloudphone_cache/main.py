@@ -24,9 +24,9 @@ _MANAGE = [requires("warmups:manage")]
 
 
 @get("/v1/warmups", guards=_READ)
-async def show_status(database: NamedDependency[Database], cron: NamedDependency[str]) -> Answer[WarmupStatus]:
+async def show_status(database: NamedDependency[Database], usual_cron: NamedDependency[str]) -> Answer[WarmupStatus]:
     async with database.reading() as session:
-        return Answer(data=await runs.status(session, cron), entities={})
+        return Answer(data=await runs.status(session, usual_cron), entities={})
 
 
 @get("/v1/warmups/runs", guards=_READ)
@@ -53,22 +53,22 @@ async def trigger_run(database: NamedDependency[Database]) -> Answer[WarmupRun]:
 
 
 @post("/v1/warmups/pause", guards=_MANAGE, status_code=200)
-async def pause(database: NamedDependency[Database], cron: NamedDependency[str]) -> Answer[WarmupStatus]:
-    return await _set_paused(database, cron, paused=True)
+async def pause(database: NamedDependency[Database], usual_cron: NamedDependency[str]) -> Answer[WarmupStatus]:
+    return await _set_paused(database, usual_cron, paused=True)
 
 
 @post("/v1/warmups/resume", guards=_MANAGE, status_code=200)
-async def resume(database: NamedDependency[Database], cron: NamedDependency[str]) -> Answer[WarmupStatus]:
-    return await _set_paused(database, cron, paused=False)
+async def resume(database: NamedDependency[Database], usual_cron: NamedDependency[str]) -> Answer[WarmupStatus]:
+    return await _set_paused(database, usual_cron, paused=False)
 
 
 @put("/v1/warmups/schedule", guards=_MANAGE)
 async def reschedule(
-    data: JSONBody[WarmupSchedule], database: NamedDependency[Database], cron: NamedDependency[str]
+    data: JSONBody[WarmupSchedule], database: NamedDependency[Database], usual_cron: NamedDependency[str]
 ) -> Answer[WarmupStatus]:
     async with database.writing() as session:
         await runs.reschedule(session, data.cron)
-        return Answer(data=await runs.status(session, cron), entities={})
+        return Answer(data=await runs.status(session, usual_cron), entities={})
 
 
 async def _set_paused(database: Database, cron: str, *, paused: bool) -> Answer[WarmupStatus]:
@@ -91,6 +91,7 @@ def create_app(
     async def provide_cursors() -> Cursors:
         return cursors
 
+    # Not named as a field of a body is: Litestar would take a bad value of that field for a fault of ours.
     async def provide_cron() -> str:
         return cron
 
@@ -108,7 +109,7 @@ def create_app(
         dependencies={
             "database": Provide(provide_database),
             "cursors": Provide(provide_cursors),
-            "cron": Provide(provide_cron),
+            "usual_cron": Provide(provide_cron),
         },
     )
 

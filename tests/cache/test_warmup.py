@@ -194,6 +194,8 @@ async def test_over_http_a_reader_may_look_and_only_who_manages_may_trigger(data
         refused = await client.put("/v1/warmups/schedule", headers=admin, json={"cron": "every now and then"})
         assert refused.status_code == 400
         assert refused.json()["errors"][0]["field"] == "cron"
+        too_short = await client.put("/v1/warmups/schedule", headers=admin, json={"cron": "* *"})
+        assert too_short.status_code == 400
 
 
 async def _is(database: Database, run: WarmupRun, state: str) -> bool:

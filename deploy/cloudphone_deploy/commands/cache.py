@@ -1,8 +1,7 @@
 """`cloudphone cache …`"""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import cyclopts
 import uvloop
@@ -80,8 +79,8 @@ def _spelt(name: str, value: Any) -> Any:
 
 
 def _print_tree(answer: Any, indent: str = "") -> None:
-    named: Iterable[tuple[Any, Any]] = answer.items() if isinstance(answer, dict) else enumerate(answer)
-    for name, value in named:
+    named = cast("dict[str, Any]", answer) if isinstance(answer, dict) else dict(enumerate(answer))
+    for name, value in named.items():
         if value and isinstance(value, dict | list):
             print(f"{indent}{name}:")
             _print_tree(value, indent + "  ")
