@@ -10,8 +10,8 @@ from typing import get_args
 from uuid import UUID
 
 import msgspec
-from cloudphone_core.app.seed import SeedApp, SeedInstallation, SeedVersion
 
+from cloudphone_core.app.seed import SeedApp, SeedInstallation, SeedVersion
 from cloudphone_core.billing.seed import SeedBalance, SeedName, SeedOrder, SeedPlan, SeedRun, SeedStep
 from cloudphone_core.device.seed import SeedDevice, SeedNode, SeedOwner, SeedTemplate
 from cloudphone_core.user.seed import SeedTenant, SeedUser

@@ -1,6 +1,5 @@
 """Databases made, migrated and filled with the demo: what has to be true before the services start."""
 
-import importlib
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +9,7 @@ import asyncpg
 import msgspec
 import uvloop
 
+from cloudphone_deploy import seed as demo_data
 from cloudphone_deploy.demo import Demo
 from cloudphone_deploy.errors import CommandError
 from cloudphone_shared.database.migrations import migrate
@@ -50,8 +50,7 @@ async def migrate_all(databases: Databases) -> None:
 
 async def seed(databases: Databases) -> Demo:
     """The demo, filled in when the databases are empty."""
-    module: Any = importlib.import_module("cloudphone_deploy.seed")
-    return msgspec.convert(await module.seed(databases), Demo, from_attributes=True)
+    return await demo_data.seed(databases)
 
 
 async def prepare(*, with_demo: bool) -> Demo:

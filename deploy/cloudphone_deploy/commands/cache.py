@@ -79,10 +79,15 @@ def _spelt(name: str, value: Any) -> Any:
 
 
 def _print_tree(answer: Any, indent: str = "") -> None:
-    named = cast("dict[str, Any]", answer) if isinstance(answer, dict) else dict(enumerate(answer))
-    for name, value in named.items():
+    for name, value in _named(answer):
         if value and isinstance(value, dict | list):
             print(f"{indent}{name}:")
             _print_tree(value, indent + "  ")
         else:
             print(f"{indent}{name}: {'–' if value in (None, [], {}) else value}")
+
+
+def _named(answer: Any) -> list[tuple[str, Any]]:
+    if isinstance(answer, dict):
+        return list(cast("dict[str, Any]", answer).items())
+    return [(str(place), value) for place, value in enumerate(cast("list[Any]", answer))]
