@@ -269,6 +269,11 @@ Bearer = Callable[[], Awaitable[str]]
 """Gives the token a call is made with: the service's own, or the caller's."""
 
 
+async def anonymous() -> str:
+    """For calls that need no token: a 401 or 403 is then about what was sent, not about who sends it."""
+    return ""
+
+
 def passing_on(caller: Caller) -> Bearer:
     async def token() -> str:
         return caller.token

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from ..auth import Bearer
+from ..auth import Bearer, anonymous
 from ..contracts.common import Many, Page
 from ..contracts.user import (
     Credentials,
@@ -28,12 +28,12 @@ class UserClient:
         self.http = http
 
     async def login(self, credentials: Credentials) -> Tokens:
-        """Raises InvalidCredentials, AccountSuspended."""
-        return await self.http.send("POST", "/v1/auth/login", Tokens, credentials)
+        """Raises InvalidCredentials, AccountSuspended, LimitExceeded while the address is locked."""
+        return await self.http.send("POST", "/v1/auth/login", Tokens, credentials, bearer=anonymous)
 
     async def refresh(self, token: RefreshRequest) -> Tokens:
         """Raises Unauthorized, TokenReused, AccountSuspended."""
-        return await self.http.send("POST", "/v1/auth/refresh", Tokens, token)
+        return await self.http.send("POST", "/v1/auth/refresh", Tokens, token, bearer=anonymous)
 
     async def logout(self, bearer: Bearer) -> None:
         """Ends every session of the caller."""
@@ -41,7 +41,7 @@ class UserClient:
 
     async def register(self, registration: Registration) -> User:
         """Raises AlreadyExists, NotFound for an unknown tenant."""
-        return await self.http.send("POST", "/v1/auth/register", User, registration)
+        return await self.http.send("POST", "/v1/auth/register", User, registration, bearer=anonymous)
 
     async def get(self, user_id: UUID | str, *, bearer: Bearer | None = None) -> User:
         return await self.http.get(path_of("/v1/users/{}", user_id), User, bearer=bearer)

@@ -12,7 +12,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from ..auth import Bearer
 from ..contracts.common import Answer
-from ..errors import DomainError, Unavailable, decode_problem
+from ..errors import DomainError, Invalid, Unavailable, decode_problem
 from ..observability.tracing import inject, span
 from .breaker import Breaker, RetryBudget
 from .context import DEADLINE_HEADER, REQUEST_ID_HEADER, remaining_seconds, request_id
@@ -22,6 +22,8 @@ OnAnswer = Callable[[str, Mapping[str, int], int | None], None]
 """Told of every answer: the service, the entities it shows with their versions, and its `seq` if it names one."""
 
 _RESERVE_SECONDS = 0.02
+_FAIR_SHARE = 0.25
+"""A call given less of its timeout than this by an impatient caller proves nothing against the service."""
 _TIMED_OUT = "it gave no answer in time"
 _IDEMPOTENT = frozenset({"GET", "PUT", "DELETE"})
 
@@ -105,13 +107,7 @@ class ServiceClient:
         headers: Mapping[str, str] | None = None,
     ) -> Answer[T]:
         """The service's answer with its entities, which `on_answer` has been told of, also when it is a refusal."""
-        request = self._http.build_request(
-            method,
-            path,
-            params={name: value for name, value in (params or {}).items() if value is not None} or None,
-            content=None if body is None else msgspec.json.encode(body),
-            headers=await self._headers(bearer, body is not None, headers),
-        )
+        request = self._request(method, path, params, body, await self._headers(bearer, body is not None, headers))
         response = await self._exchange(request, retry=method in _IDEMPOTENT or "Idempotency-Key" in request.headers)
         if response.status_code >= 400:
             raise self._refusal(response, own=bearer is None)
@@ -119,12 +115,27 @@ class ServiceClient:
         self._on_answer(self.service, answer.entities, answer.seq)
         return answer
 
+    def _request(
+        self, method: str, path: str, params: Mapping[str, Any] | None, body: object, headers: Mapping[str, str]
+    ) -> httpx.Request:
+        try:
+            return self._http.build_request(
+                method,
+                path,
+                params={name: value for name, value in (params or {}).items() if value is not None} or None,
+                content=None if body is None else msgspec.json.encode(body),
+                headers=headers,
+            )
+        except (httpx.InvalidURL, UnicodeError):
+            raise Invalid("A parameter or header is too long, or has characters that it cannot have") from None
+
     async def _headers(self, bearer: Bearer | None, body: bool, more: Mapping[str, str] | None) -> dict[str, str]:
         headers = {"Accept": "application/json", **(more or {})}
         if body:
             headers["Content-Type"] = "application/json"
-        if give := bearer or self._bearer:
-            headers["Authorization"] = f"Bearer {await give()}"
+        give = bearer or self._bearer
+        if give and (token := await give()):
+            headers["Authorization"] = f"Bearer {token}"
         if rid := request_id.get():
             headers[REQUEST_ID_HEADER] = rid
         return headers
@@ -152,7 +163,10 @@ class ServiceClient:
             self.breaker.abandon()
             raise
         except (TimeoutError, httpx.TimeoutException):
-            self.breaker.record(ok=False, seconds=time.monotonic() - started)
+            if allowed < self._timeout * _FAIR_SHARE:
+                self.breaker.abandon()
+            else:
+                self.breaker.record(ok=False, seconds=time.monotonic() - started)
             raise Unavailable(self.service, _TIMED_OUT) from None
         except httpx.HTTPError as error:
             self.breaker.record(ok=False, seconds=time.monotonic() - started)
@@ -193,7 +207,10 @@ class ServiceClient:
             return Unavailable(self.service, f"it refused our own token: {problem.code}")
         if problem.entities:
             self._on_answer(self.service, problem.entities, None)
-        return DomainError.of(problem)
+        error = DomainError.of(problem)
+        if retry_after := response.headers.get("Retry-After"):
+            error.headers["Retry-After"] = retry_after
+        return error
 
     def _decode(self, response: httpx.Response, into: type[T]) -> Answer[T]:
         decoder = self._decoders.get(into)
