@@ -1,6 +1,6 @@
 """Signing in, the same through both BFFs: the user service decides, the BFF counts attempts."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from litestar import Request, post
 from litestar.di import NamedDependency
@@ -13,6 +13,7 @@ from .app import PUBLIC
 from .problems import problems
 
 
+@runtime_checkable
 class Attempts(Protocol):
     """Both raise LimitExceeded."""
 
