@@ -117,7 +117,8 @@ class UsageDay(Contract, frozen=True, kw_only=True):
 
 
 class DeviceUsage(Contract, frozen=True, kw_only=True):
-    """Running time of a device in the billing period, a calendar month in UTC: `period_start` until before `period_end`.
+    """Running time of a device in the billing period, a calendar month in UTC: `period_start` until before
+    `period_end`.
 
     Only the part of a run within the period counts. `seconds` is of closed runs, rounded down; a reader adds the time
     since `open_since`, which is never before the period. `runs` counts those that touch the period; `last_run_at` is
@@ -157,8 +158,10 @@ class UsageRecord(Contract, frozen=True, kw_only=True):
 
 
 class UsageRecordCreate(Request, frozen=True, kw_only=True):
-    """A run's interval, in times with an offset; recorded again with the same `run_id` and the same times it changes
-    nothing. `closed_by` says how the end is known; an event corrects an end that a heartbeat or a reconciliation set."""
+    """A run's interval, in times with an offset; recorded again with the same `run_id` and times it changes nothing.
+
+    `closed_by` says how the end is known; an event corrects an end that a heartbeat or a reconciliation set.
+    """
 
     run_id: UUID
     device_id: UUID
