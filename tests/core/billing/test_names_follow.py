@@ -12,6 +12,7 @@ import pytest
 
 from cloudphone_core.billing import worker
 from cloudphone_core.billing.models import SCHEMA
+from cloudphone_core.billing.subscribers import USER_UPDATED
 from cloudphone_shared import entities
 from cloudphone_shared.bus import Bus, connect
 from cloudphone_shared.database import Database
@@ -141,3 +142,19 @@ async def test_what_billing_does_is_announced_with_its_versions(world: World, bu
     ]
     assert f"orders-of:{world.ana.id}" in rows[0].entities
     assert {row.tenant_id for row in rows} == {str(world.acme)}
+
+
+async def test_an_announcement_that_makes_no_sense_is_parked_and_holds_nobody_up(world: World, bus: Bus) -> None:
+    order = await world.order()
+    good = renamed_user(world, FIRST + 5)
+    nameless = msgspec.structs.replace(renamed_user(world, FIRST + 6), data=msgspec.Raw(b'{"userId": 1}'))
+    nothing = msgspec.structs.replace(renamed_user(world, FIRST + 7), entities={})
+    await bus.publish([nameless, nothing, good])
+    await taken_in(world, [good])
+    assert (await world.ok("GET", f"/v1/orders/{order['id']}", world.bff))["data"]["userName"] == "Ana 5"
+
+    async def parked() -> bool:
+        dead = await bus.list_dead(USER_UPDATED)
+        return {letter.envelope.event_id for letter in dead if letter.envelope} == {nameless.event_id, nothing.event_id}
+
+    await eventually(parked, within=20)
