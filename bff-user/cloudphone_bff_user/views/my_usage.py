@@ -12,9 +12,9 @@ from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.billing import UsageDay, UserUsage
 
-DAYS = 30
-
 from ..portal import screen
+
+DAYS = 30
 
 
 class MyUsage(Contract, frozen=True, kw_only=True):
