@@ -52,7 +52,6 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     templates: list[SeedTemplate]
     devices: list[SeedDevice]
     apps: list[SeedApp]
-    versions: list[SeedVersion]
     installations: list[SeedInstallation]
     plans: list[SeedPlan]
     orders: list[SeedOrder]
@@ -74,7 +73,7 @@ class Builder:
         nodes = list(self._nodes())
         templates = list(self._templates())
         devices = list(self._devices(tenants, customers, nodes, templates))
-        apps, versions = self._apps()
+        apps = list(self._apps())
         plans = list(self._plans())
         return Dataset(
             tenants=tenants,
@@ -83,8 +82,7 @@ class Builder:
             templates=templates,
             devices=devices,
             apps=apps,
-            versions=versions,
-            installations=list(self._installations(devices, versions)),
+            installations=list(self._installations(devices, apps)),
             plans=plans,
             orders=list(self._orders(customers, devices, plans)),
             runs=list(self._runs(devices)),
@@ -177,47 +175,44 @@ class Builder:
                 started_at=changed if running else None,
             )
 
-    def _apps(self) -> tuple[list[SeedApp], list[SeedVersion]]:
-        apps: list[SeedApp] = []
-        versions: list[SeedVersion] = []
+    def _apps(self) -> Iterator[SeedApp]:
         for number in range(1, 41):
-            app = SeedApp(
+            created = self._ago(80, 40)
+            yield SeedApp(
                 id=self._id(),
                 package_name=f"example.demo.app{number:02d}",
                 name=f"App {number:02d}",
                 category=self._random.choice(_CATEGORIES),
                 published=number % 10 != 0,
-                created_at=self._ago(80, 40),
+                created_at=created,
+                versions=[self._version(code, created) for code in range(1, self._random.randint(1, 3) + 1)],
             )
-            apps.append(app)
-            for code in range(1, self._random.randint(1, 3) + 1):
-                versions.append(
-                    SeedVersion(
-                        id=self._id(),
-                        app_id=app.id,
-                        version_code=code,
-                        version_name=f"{code}.{self._random.randint(0, 9)}",
-                        sha256=f"{self._random.getrandbits(256):064x}",
-                        abis=list(get_args(Abi)[: self._random.randint(1, 4)]),
-                        size=self._random.randint(2_000_000, 180_000_000),
-                        created_at=app.created_at + timedelta(days=code),
-                    )
-                )
-        return apps, versions
 
-    def _installations(
-        self, devices: Sequence[SeedDevice], versions: Sequence[SeedVersion]
-    ) -> Iterator[SeedInstallation]:
-        newest = {version.app_id: version for version in versions}
+    def _version(self, code: int, app_created: datetime) -> SeedVersion:
+        return SeedVersion(
+            id=self._id(),
+            version_code=code,
+            version_name=f"{code}.{self._random.randint(0, 9)}",
+            sha256=f"{self._random.getrandbits(256):064x}",
+            abis=list(get_args(Abi)[: self._random.randint(1, 4)]),
+            size=self._random.randint(2_000_000, 180_000_000),
+            created_at=app_created + timedelta(days=code),
+        )
+
+    def _installations(self, devices: Sequence[SeedDevice], apps: Sequence[SeedApp]) -> Iterator[SeedInstallation]:
         for device in devices:
-            for version in self._random.sample(list(newest.values()), INSTALLATIONS_EACH):
+            for app in self._random.sample(apps, INSTALLATIONS_EACH):
+                installed = self._ago(29, 1)
                 yield SeedInstallation(
                     id=self._id(),
                     tenant_id=device.tenant_id,
                     device_id=device.id,
-                    app_version_id=version.id,
-                    state="installed",
-                    created_at=self._ago(29, 1),
+                    app_id=app.id,
+                    app_version_id=app.versions[-1].id,
+                    package_name=app.package_name,
+                    created_at=installed,
+                    updated_at=installed,
+                    installed_at=installed,
                 )
 
     def _plans(self) -> Iterator[SeedPlan]:

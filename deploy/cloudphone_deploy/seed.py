@@ -58,7 +58,7 @@ async def _fill(database: Database, data: Dataset) -> None:
     elif database.service == "device":
         await device_seed.seed(database, nodes=data.nodes, templates=data.templates, devices=data.devices)
     elif database.service == "app":
-        await app_seed.seed(database, apps=data.apps, versions=data.versions, installations=data.installations)
+        await app_seed.seed(database, apps=data.apps, installations=data.installations)
     else:
         await billing_seed.seed(database, plans=data.plans, orders=data.orders, runs=data.runs, balances=data.balances)
 

@@ -7,15 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import insert
 
 from cloudphone_shared import entities
 from cloudphone_shared.contracts.app import Abi, InstallationState
-from cloudphone_shared.database import Database, bump
+from cloudphone_shared.database import Database, bump, copy_rows
 
 from .models import AppRow, AppVersionRow, InstallationRow
-
-ROWS_A_STATEMENT = 5_000
 
 
 class SeedVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +69,7 @@ async def seed(database: Database, *, apps: Sequence[SeedApp], installations: Se
     touched |= {entities.installations(installation.device_id) for installation in installations}
     async with database.writing() as session:
         for table, values in rows:
-            for first in range(0, len(values), ROWS_A_STATEMENT):
-                await session.execute(insert(table), values[first : first + ROWS_A_STATEMENT])
+            await copy_rows(session, table, values)
         await bump(session, *touched)
 
 

@@ -6,15 +6,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import insert
 
 from cloudphone_shared import entities
 from cloudphone_shared.contracts.billing import OrderState
-from cloudphone_shared.database import Database, bump
+from cloudphone_shared.database import Database, bump, copy_rows
 
 from .models import BalanceRow, CopyRow, OrderEventRow, OrderRow, PlanRow, UsageRow
-
-ROWS_A_STATEMENT = 5_000
 
 
 class SeedPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,8 +95,7 @@ async def seed(
     ]
     async with database.writing() as session:
         for table, values in rows:
-            for first in range(0, len(values), ROWS_A_STATEMENT):
-                await session.execute(insert(table), values[first : first + ROWS_A_STATEMENT])
+            await copy_rows(session, table, values)
         await bump(session, *_entities(plans, orders, runs, balances))
 
 

@@ -8,11 +8,10 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import insert
 
 from cloudphone_shared import entities
 from cloudphone_shared.contracts.device import DeviceState, NodeStatus
-from cloudphone_shared.database import Database, bump
+from cloudphone_shared.database import Database, bump, copy_rows
 
 from .models import DeviceRow, DeviceRunRow, NodeRow, OwnerRow, StateLogRow, TemplateRow
 from .states import TRANSITIONS
@@ -96,8 +95,7 @@ async def seed(
     ]
     async with database.writing() as session:
         for table, values in rows:
-            if values:
-                await session.execute(insert(table), values)
+            await copy_rows(session, table, values)
         await bump(session, *_entities(nodes, templates, devices, owners))
 
 

@@ -6,11 +6,10 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import insert
 
 from cloudphone_shared import entities
 from cloudphone_shared.contracts.user import DataScope, Role, UserStatus
-from cloudphone_shared.database import Database, bump
+from cloudphone_shared.database import Database, bump, copy_rows
 
 from .models import TenantRow, UserRow
 from .service import email_key
@@ -48,10 +47,8 @@ class SeedUser(msgspec.Struct, frozen=True, kw_only=True):
 async def seed(database: Database, *, tenants: Sequence[SeedTenant], users: Sequence[SeedUser]) -> dict[str, int]:
     """In one transaction, into a schema that has none of them yet. Returns each entity's version."""
     async with database.writing() as session:
-        if tenants:
-            await session.execute(insert(TenantRow), [msgspec.structs.asdict(tenant) for tenant in tenants])
-        if users:
-            await session.execute(insert(UserRow), [_user(user) for user in users])
+        await copy_rows(session, TenantRow, [msgspec.structs.asdict(tenant) for tenant in tenants])
+        await copy_rows(session, UserRow, [_user(user) for user in users])
         return await bump(session, *_entities(tenants, users))
 
 

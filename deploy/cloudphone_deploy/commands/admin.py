@@ -8,10 +8,10 @@ from typing import Annotated
 import cyclopts
 import msgspec
 import uvloop
-from cloudphone_core.user.passwords import Passwords
-from cloudphone_core.user.service import add_first_administrator
 from cyclopts import Parameter
 
+from cloudphone_core.user.passwords import Passwords
+from cloudphone_core.user.service import add_first_administrator
 from cloudphone_deploy.commands.asking import settle
 from cloudphone_deploy.commands.options import Data, Json
 from cloudphone_deploy.commands.tables import plain

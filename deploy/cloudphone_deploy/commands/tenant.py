@@ -6,12 +6,12 @@ from typing import Annotated
 import cyclopts
 import msgspec
 import uvloop
-from cloudphone_core.user.models import TenantRow
-from cloudphone_core.user.service import create_tenant
 from cyclopts import Parameter
 from rich.console import Console
 from sqlalchemy import select
 
+from cloudphone_core.user.models import TenantRow
+from cloudphone_core.user.service import create_tenant
 from cloudphone_deploy.commands.asking import settle
 from cloudphone_deploy.commands.options import Data, Json
 from cloudphone_deploy.commands.tables import plain, table

@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .bulk import copy_rows
 from .changes import Change, Changes, changes_after, changes_route, changes_since
 from .engine import Database
 from .idempotency import IDEMPOTENCY_KEY, Reply, idempotent, request_hash
@@ -43,6 +44,7 @@ __all__ = [
     "changes_since",
     "check_limit",
     "common_tables",
+    "copy_rows",
     "create_common_tables",
     "current",
     "differences",
