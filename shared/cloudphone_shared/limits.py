@@ -50,7 +50,7 @@ def parse_rates(text: str) -> tuple[Rate, ...]:
     """`10/s,100/10s,500/min` as rates, the longest window last. Raises ValueError with what is wrong."""
     rates: list[Rate] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
-        if not (match := _RATE.match(part)) or int(match[1]) < 1:
+        if not (match := _RATE.match(part)) or int(match[1]) < 1 or (match[2] and int(match[2]) < 1):
             raise ValueError(f"{part!r} is not a rate such as 10/s, 100/10s or 500/min")
         rates.append(Rate(int(match[1]), int(match[2] or 1) * _UNITS[match[3]]))
     if not rates:
@@ -112,10 +112,10 @@ class Limiter:
 
     def subject(self, caller_id: str, role: str = "") -> Subject:
         subject = self._subjects.get(caller_id)
-        if subject is None:
+        rates = self._by_role.get(role, self._rates)
+        if subject is None or subject.rates is not rates:
             if len(self._subjects) >= self._remember:
                 self._subjects.clear()
-            rates = self._by_role.get(role, self._rates)
             subject = self._subjects[caller_id] = Subject(self._prefix + caller_id, rates, self._sha)
         return subject
 
