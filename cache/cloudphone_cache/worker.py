@@ -95,6 +95,7 @@ class Writer:
 
     def __init__(self, appender: Appender) -> None:
         self._appender = appender
+        self._open_gaps: set[str] = set()
 
     async def write(self, envelopes: list[Envelope]) -> None:
         streams: dict[str, list[Item]] = {}
@@ -104,8 +105,11 @@ class Writer:
         await asyncio.gather(*(self._append(service, items) for service, items in streams.items()))
 
     async def _append(self, service: str, items: list[Item]) -> None:
-        if not await self._appender.append(service, items):
+        if await self._appender.append(service, items):
+            self._open_gaps.discard(service)
+        elif service not in self._open_gaps:
             # The owner keeps what is missing for 24 hours, and its next heartbeat shows the gap again.
+            self._open_gaps.add(service)
             log.warning("feed_gap_left_open", service=service, first=items[0].seq, last=items[-1].seq)
 
 

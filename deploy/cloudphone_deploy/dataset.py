@@ -17,6 +17,7 @@ from cloudphone_core.device.seed import SeedDevice, SeedNode, SeedOwner, SeedTem
 from cloudphone_core.user.seed import SeedTenant, SeedUser
 from cloudphone_shared.contracts.app import Abi
 from cloudphone_shared.contracts.device import DeviceState
+from cloudphone_shared.contracts.user import DataScope, Role
 
 SEED = 20260101
 USERS = 200
@@ -27,7 +28,7 @@ FIRST_VERSION = 10**12 + 1
 """What every entity has once it is seeded: incarnation 1, counter 1."""
 
 _TENANTS = ("Aurora", "Basalt", "Cirrus")
-_STAFF = (("admin", "tenant"), ("operator", "tenant"), ("support", "tenant"))
+_STAFF: tuple[tuple[Role, DataScope], ...] = (("admin", "tenant"), ("operator", "tenant"), ("support", "tenant"))
 _REGIONS = ("eu-west", "us-east", "ap-south")
 _TEMPLATES = (("Small", "12", 2, 2048, 16), ("Medium", "13", 4, 4096, 32), ("Large", "14", 8, 8192, 64))
 _PLANS = (("Trial", 0, 7, 10), ("Basic", 990, 30, 100), ("Plus", 1990, 30, 300), ("Unlimited", 4990, 30, 744))
@@ -99,7 +100,7 @@ class Builder:
         return self._now - timedelta(days=self._random.uniform(least_days, most_days))
 
     def _users(self, tenants: Sequence[SeedTenant], password_hash: str) -> Iterator[SeedUser]:
-        def user(tenant: SeedTenant, role: str, scope: str, name: str, local: str) -> SeedUser:
+        def user(tenant: SeedTenant, role: Role, scope: DataScope, name: str, local: str) -> SeedUser:
             return SeedUser(
                 id=self._id(),
                 tenant_id=tenant.id,

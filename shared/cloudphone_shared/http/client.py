@@ -38,7 +38,7 @@ def path_of(template: str, *parts: object) -> str:
 
 
 class ServiceClient:
-    """`timeout` in seconds per call, cut to what remains of the request's deadline less a reserve.
+    """`timeout` in seconds per read and `write_timeout` per write, cut to what remains of the request's deadline less a reserve.
 
     `bearer` gives the token of calls that name none. Raises DomainError as the service refused, Unavailable when
     it gave no usable answer in time.
@@ -53,17 +53,19 @@ class ServiceClient:
         on_answer: OnAnswer = _nobody,
         on_unauthorized: Callable[[], None] | None = None,
         timeout: float = 2.0,
+        write_timeout: float = 4.5,
         concurrency: int = 64,
         transport: httpx.AsyncBaseTransport | None = None,
         breaker: Breaker | None = None,
     ) -> None:
         self.service = service
         self.breaker = breaker or Breaker()
-        self._http = httpx.AsyncClient(base_url=base_url, transport=transport or AiohttpTransport(), timeout=timeout)
+        self._http = httpx.AsyncClient(base_url=base_url, transport=transport or AiohttpTransport(), timeout=None)
         self._bearer = bearer
         self._on_answer = on_answer
         self._on_unauthorized = on_unauthorized
         self._timeout = timeout
+        self._write_timeout = max(timeout, write_timeout)
         self._slots = asyncio.Semaphore(concurrency)
         self._retries = RetryBudget()
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -153,7 +155,8 @@ class ServiceClient:
         return await self._once(request)
 
     async def _once(self, request: httpx.Request) -> httpx.Response:
-        allowed = self._allowed()
+        most = self._timeout if request.method == "GET" else self._write_timeout
+        allowed = _allowed(self.service, most)
         if not self.breaker.admits():
             raise Unavailable(self.service, "the breaker is open")
         started = time.monotonic()
@@ -163,7 +166,7 @@ class ServiceClient:
             self.breaker.abandon()
             raise
         except (TimeoutError, httpx.TimeoutException):
-            if allowed < self._timeout * _FAIR_SHARE:
+            if allowed < most * _FAIR_SHARE:
                 self.breaker.abandon()
             else:
                 self.breaker.record(ok=False, seconds=time.monotonic() - started)
@@ -171,7 +174,9 @@ class ServiceClient:
         except httpx.HTTPError as error:
             self.breaker.record(ok=False, seconds=time.monotonic() - started)
             raise Unavailable(self.service, f"{type(error).__name__}: {error}") from error
-        self.breaker.record(ok=response.status_code < 500, seconds=time.monotonic() - started)
+        # A write may take long by its nature; only reads show that a service has become slow.
+        seconds = time.monotonic() - started if request.method == "GET" else 0.0
+        self.breaker.record(ok=response.status_code < 500, seconds=seconds)
         if response.status_code >= 500:
             raise Unavailable(self.service, f"it answered {response.status_code}")
         return response
@@ -182,14 +187,6 @@ class ServiceClient:
             with span("http.client", service=self.service, method=request.method):
                 inject(request.headers)
                 return await self._http.send(request)
-
-    def _allowed(self) -> float:
-        left = remaining_seconds()
-        if left is None:
-            return self._timeout
-        if left <= _RESERVE_SECONDS:
-            raise Unavailable(self.service, "no time is left")
-        return min(self._timeout, left - _RESERVE_SECONDS)
 
     def _stamp(self, request: httpx.Request, limit: asyncio.Timeout) -> None:
         if (when := limit.when()) is not None:
@@ -220,3 +217,13 @@ class ServiceClient:
             return decoder.decode(response.content)
         except msgspec.MsgspecError as error:
             raise Unavailable(self.service, f"its answer is not what its contract says: {error}") from error
+
+
+def _allowed(service: str, most: float) -> float:
+    """Seconds a call may take: `most`, or what is left of the request's deadline. Raises Unavailable."""
+    left = remaining_seconds()
+    if left is None:
+        return most
+    if left <= _RESERVE_SECONDS:
+        raise Unavailable(service, "no time is left")
+    return min(most, left - _RESERVE_SECONDS)
