@@ -277,6 +277,30 @@ async def test_a_heartbeat_vouches_only_for_what_is_numbered(database: Database)
         assert not late, (as_of, beat.seq, late)
 
 
+async def test_a_heartbeat_tells_the_time_before_the_relay_looked(database: Database) -> None:
+    """A row committed while the relay's statement is under way is not in its snapshot, nor vouched for."""
+    bus = Recorder()
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%fresh%'")
+
+    async def relay_waits() -> bool:
+        async with database.reading() as session:
+            return (await session.execute(waiting)).scalar_one() == 1
+
+    async with relaying(database, bus):
+        async with database.writing() as blocker:
+            await blocker.execute(text("SELECT 1 FROM shop.service_state FOR UPDATE"))
+            await change(database, "seen")
+            await eventually(relay_waits)
+            await change(database, "missed")
+            async with database.reading() as session:
+                committed = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one().timestamp() * 1000
+        await eventually(lambda: bus.texts == ["seen", "missed"])
+        await eventually(lambda: bus.heartbeats[-1].seq == FIRST + 1)
+    for beat in bus.heartbeats:
+        as_of = msgspec.json.decode(bytes(beat.data), type=Heartbeat).t
+        assert as_of < committed or beat.seq == FIRST + 1
+
+
 async def test_after_a_restore_the_numbers_begin_anew_above_the_old_ones(database: Database) -> None:
     bus = Recorder()
     async with relaying(database, bus):
