@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 CLONE_NEWUSER = 0x10000000
 NOBODY = 65_534
 
@@ -22,13 +23,24 @@ def main() -> None:
         os.setgroups([])
         os.setgid(int(user))
         os.setuid(int(user))
-    if sys.platform == "linux":
-        # Last, because a change of user clears it.
-        _checked(_libc().prctl(PR_SET_PDEATHSIG, int(death_signal)))
-    if os.getppid() != int(parent):
-        sys.exit("the supervisor ended before this program began")
+    # Last, because a change of user clears it.
+    die_with(int(parent), int(death_signal))
     if command:
         os.execv(command[0], command)  # noqa: S606
+
+
+def die_with(parent: int, death_signal: int) -> None:
+    """Have the kernel send us `death_signal` when `parent` ends; ends us now if it has."""
+    if sys.platform == "linux":
+        _checked(_libc().prctl(PR_SET_PDEATHSIG, death_signal))
+    if os.getppid() != parent:
+        sys.exit("the supervisor ended before this program began")
+
+
+def rename(name: str) -> None:
+    """What `ps -o comm` and `top` call this process; 15 bytes of it."""
+    if sys.platform == "linux":
+        _libc().prctl(PR_SET_NAME, name.encode())
 
 
 def enter_user_namespace() -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -71,14 +72,10 @@ async def _create(server: str, name: str) -> None:
         raise CommandError(f"The database {name} does not exist and could not be made: {error}.") from error
 
 
-def main() -> None:
-    """As a program of its own: the demo as JSON on standard output, or one sentence on standard error."""
+def main(words: list[str]) -> None:
+    """As a process of its own, `[--no-seed] FILE`: leaves the demo there, or ends with one sentence."""
     try:
-        demo = uvloop.run(prepare(with_demo="--no-seed" not in sys.argv))
+        demo = uvloop.run(prepare(with_demo="--no-seed" not in words))
     except (CommandError, SettingsError, DomainError, Unavailable) as error:
         sys.exit(str(error))
-    sys.stdout.buffer.write(msgspec.json.encode(demo))
-
-
-if __name__ == "__main__":
-    main()
+    Path(words[-1]).write_bytes(msgspec.json.encode(demo))

@@ -14,6 +14,7 @@ import msgspec
 from cloudphone_deploy import launch
 from cloudphone_deploy.errors import CommandError
 from cloudphone_deploy.folder import refusing
+from cloudphone_deploy.nursery import Fork, Nursery
 
 READY_SECONDS = 30.0
 BACKOFF_SECONDS = (0.2, 30.0)
@@ -29,7 +30,7 @@ def _nothing() -> None:
 class Program(msgspec.Struct, frozen=True, kw_only=True):
     """`ready` is asked until it answers True; `prepare` runs before each start.
 
-    It is spawned at once, but kept waiting until `gate` is set: its standard input ends then.
+    With a `nursery` it is a fork of that, and `command` the words of our own command line.
     `death_signal` is what the kernel sends when the supervisor dies; `user` is launch's USER.
     """
 
@@ -38,7 +39,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     ready: Callable[[], Awaitable[bool]]
     env: Mapping[str, str]
     prepare: Callable[[], None] = _nothing
-    gate: asyncio.Event | None = None
+    nursery: Nursery | None = None
     stop_signal: int = signal.SIGTERM
     stop_seconds: float = 12.0
     death_signal: int = signal.SIGKILL
@@ -53,7 +54,7 @@ class Child:
         self.log = log
         self.stopping = False
         self.keeper: asyncio.Task[None] | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | Fork | None = None
 
     @property
     def pid(self) -> int:
@@ -62,10 +63,13 @@ class Child:
     async def spawn(self) -> None:
         program = self.program
         program.prepare()
+        if program.nursery:
+            self._process = await program.nursery.bear(program.command, self.log)
+            return
         with refusing(self.log), self.log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *launched(program.command, program.death_signal, program.user),
-                stdin=asyncio.subprocess.PIPE if self._held() else asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env=program.env,
@@ -76,7 +80,6 @@ class Child:
     async def until_ready(self) -> None:
         """Raises CommandError when it ends first or takes longer than READY_SECONDS."""
         assert self._process is not None
-        await self._let_go(self._process)
         end = time.monotonic() + READY_SECONDS
         while not await self.program.ready():
             if self._process.returncode is not None:
@@ -86,20 +89,6 @@ class Child:
                     f"{self.program.name} was not ready within {READY_SECONDS:.0f} s; its log is {self.log}."
                 )
             await asyncio.sleep(0.02)
-
-    async def _let_go(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdin is None or self.program.gate is None:
-            return
-        gate, end = asyncio.ensure_future(self.program.gate.wait()), asyncio.ensure_future(process.wait())
-        try:
-            await asyncio.wait([gate, end], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gate.cancel()
-            end.cancel()
-        process.stdin.close()
-
-    def _held(self) -> bool:
-        return self.program.gate is not None and not self.program.gate.is_set()
 
     async def ended(self) -> int:
         assert self._process is not None
@@ -172,7 +161,7 @@ class Supervisor:
             if time.monotonic() - began > STEADY_SECONDS:
                 pause = BACKOFF_SECONDS[0]
             name = child.program.name
-            self._tell(f"{name} ended ({_how(code)}): {child.last_words()}")
+            self._tell(f"{name} ended ({_how(code)})" + (f": {child.last_words()}" if code > 0 else ""))
             self._tell(f"{name} is started again in {pause:g} s")
             await asyncio.sleep(pause)
             pause = min(pause * 2, most)

@@ -16,7 +16,8 @@ from cloudphone_deploy.announcement import Announcement, Up
 from cloudphone_deploy.demo import Demo
 from cloudphone_deploy.errors import CommandError
 from cloudphone_deploy.folder import DataFolder, refusing, write_private
-from cloudphone_deploy.supervisor import Program, Supervisor, launched
+from cloudphone_deploy.nursery import Nursery
+from cloudphone_deploy.supervisor import Program, Supervisor, launched, tail
 from cloudphone_deploy.surroundings import Surroundings, surroundings
 from cloudphone_shared.settings import PORTS, Network, load
 
@@ -76,27 +77,23 @@ class Installation:
         self._processes = processes
         self._announcement = announcement
         self._supervisor = Supervisor(folder.logs, tell=announcement.tell, changed=self._write)
+        command = launched([sys.executable, "-m", "cloudphone_deploy.nursery_process"])
+        self._nursery = Nursery(command, made.env, folder.logs / "nursery.log")
         self._demo = Demo()
         self._network = load(Network, env=made.env)
         self._ready = False
 
     async def run(self, with_demo: bool) -> None:
-        # Most of a process's start is importing, which needs no database: they do it meanwhile.
-        prepared = asyncio.Event()
-        processes = asyncio.ensure_future(
-            _all(self._supervisor.start(self._process(name, prepared)) for name in self._processes)
-        )
-        try:
+        if not self._processes:
             await self._start_servers()
-            if self._processes:
-                with self._announcement.step("Preparing the databases", "Databases made, migrated and filled"):
-                    self._demo = await self._prepare(with_demo)
-                prepared.set()
-                with self._announcement.step(f"Starting {', '.join(self._processes)}", "Services, workers and BFFs"):
-                    await processes
-        finally:
-            processes.cancel()
-            await asyncio.gather(processes, return_exceptions=True)
+        else:
+            # What takes it longest is importing, which needs no server.
+            await self._nursery.open()
+            await self._start_servers()
+            with self._announcement.step("Preparing the databases", "Databases made, migrated and filled"):
+                self._demo = await self._prepare(with_demo)
+            with self._announcement.step(f"Starting {', '.join(self._processes)}", "Services, workers and BFFs"):
+                await _all(self._supervisor.start(self._process(name)) for name in self._processes)
         self._ready = True
         self._write()
         self._announcement.ready(self._up(), str(self._folder.logs), self._demo.device)
@@ -110,43 +107,36 @@ class Installation:
 
     async def stop(self) -> None:
         await self._supervisor.stop(*STOP_ORDER)
+        await self._nursery.close()
 
     def _server(self, name: str) -> Program:
         build, _ = SERVERS[name]
         secrets = self._folder.load_secrets()
         return build(self._folder, secrets, self._made.port_base + PORTS[name], self._made.env)
 
-    def _process(self, name: str, gate: asyncio.Event) -> Program:
+    def _process(self, name: str) -> Program:
         port = self._network.port_of(name)
 
         async def ready() -> bool:
             request = f"GET /health/ready HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
             return b" 200 " in (await embedded.ask(port, request.encode()))[:16]
 
-        command = [sys.executable, "-m", "cloudphone_deploy", "serve", "--wait", *self._processes[name]]
-        return Program(name=name, command=command, ready=ready, env=self._made.env, gate=gate)
+        command = ["serve", *self._processes[name]]
+        return Program(name=name, command=command, ready=ready, env=self._made.env, nursery=self._nursery)
 
     async def _prepare(self, with_demo: bool) -> Demo:
-        """In a process of its own: what it imports would stay in this one."""
-        command = [sys.executable, "-m", "cloudphone_deploy.prepare", *([] if with_demo else ["--no-seed"])]
-        with (self._folder.logs / "prepare.log").open("w+b") as log:
-            process = await asyncio.create_subprocess_exec(
-                *launched(command),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=self._made.env,
-                start_new_session=True,
-            )
-            try:
-                output, _ = await process.communicate()
-            except asyncio.CancelledError:
-                process.kill()
-                raise
-            if process.returncode != 0:
-                log.seek(0)
-                lines = log.read().decode(errors="replace").strip().splitlines() or ["no reason given"]
-                raise CommandError(f"The databases could not be prepared ({lines[-1]}); the log is {log.name}.")
-        return msgspec.json.decode(output, type=Demo)
+        log, answer = self._folder.logs / "prepare.log", self._folder.path / "demo.json"
+        log.unlink(missing_ok=True)
+        fork = await self._nursery.bear(["prepare", *([] if with_demo else ["--no-seed"]), str(answer)], log)
+        try:
+            code = await fork.wait()
+        except asyncio.CancelledError:
+            fork.kill()
+            raise
+        if code != 0:
+            last = tail(log).strip().splitlines() or ["no reason given"]
+            raise CommandError(f"The databases could not be prepared ({last[-1]}); the log is {log}.")
+        return msgspec.json.decode(answer.read_bytes(), type=Demo)
 
     def _up(self) -> Up:
         return Up(
@@ -154,8 +144,11 @@ class Installation:
             bff_user=self._network.url_of("bff-user"),
             services={name: self._network.url_of(name) for name in self._processes if not name.startswith("bff-")},
             accounts=self._demo.accounts,
-            pids={"supervisor": os.getpid(), **self._supervisor.pids()},
+            pids={"supervisor": os.getpid(), **self._nursery_pid(), **self._supervisor.pids()},
         )
+
+    def _nursery_pid(self) -> dict[str, int]:
+        return {"nursery": self._nursery.pid} if self._processes else {}
 
     def _write(self) -> None:
         if self._ready:

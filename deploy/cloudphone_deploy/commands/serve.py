@@ -1,7 +1,6 @@
 """`cloudphone serve`"""
 
 import os
-import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -20,7 +19,6 @@ def serve(
     port: Annotated[
         int | None, Parameter(help="Instead of the usual port; for exactly one name that speaks HTTP.")
     ] = None,
-    wait: Annotated[bool, Parameter(negative="", help="Get ready, but begin when standard input ends.")] = False,
     data: Data = None,
 ) -> None:
     """Run any set of processes in this one, until SIGTERM or Ctrl-C.
@@ -35,9 +33,6 @@ def serve(
     """
     if not names:
         raise CommandError(f"Say what to serve: any of {', '.join(processes.UNITS)}.")
-    if wait:
-        processes.preload(names)
-        sys.stdin.read()
     os.environ.update(of_running(data_folder(data)))
     telemetry, network = load(Telemetry), load(Network)
     speaking = [name for name in names if processes.has_http(name)]
