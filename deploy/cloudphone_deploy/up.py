@@ -94,9 +94,10 @@ class Installation:
                 self._demo = await self._prepare(with_demo)
             with self._announcement.step(f"Starting {', '.join(self._processes)}", "Services, workers and BFFs"):
                 await _all(self._supervisor.start(self._process(name)) for name in self._processes)
+        self._announcement.ready(self._up(), str(self._folder.logs), self._demo.device)
+        # After the text, because who waits for the file shows the text then.
         self._ready = True
         self._write()
-        self._announcement.ready(self._up(), str(self._folder.logs), self._demo.device)
         await asyncio.Event().wait()
 
     async def _start_servers(self) -> None:
