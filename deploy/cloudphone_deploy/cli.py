@@ -1,5 +1,6 @@
 """The command `cloudphone`."""
 
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -39,6 +40,10 @@ def main(arguments: list[str] | None = None) -> Any:
         _fail(f"{refusal}.")
     except Unavailable as outage:
         _fail(f"The {outage.service} service gives no answer ({outage.reason}): is it running?")
+    except BrokenPipeError:
+        # Whoever read our output has read enough, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

@@ -27,6 +27,9 @@ app = cyclopts.App(
 )
 
 
+SHOWN_FAILURES = 5
+
+
 @app.command
 def run(
     *,
@@ -68,7 +71,7 @@ def history(
     headings = ("requested", "trigger", "state", "views", "filled", "skipped", "failed", "seconds")
     Console().print(table(headings, [_row(run) for run in runs]))
     for run in runs:
-        for failure in run.failures[:3]:
+        for failure in run.failures[:SHOWN_FAILURES]:
             print(f"{_moment(run.requested_at)}  {failure.key}: {failure.reason}")
 
 
@@ -134,7 +137,9 @@ def _tell(status: WarmupStatus, json: bool) -> None:
 
 def _sentence(run: WarmupRun) -> str:
     took = f" in {run.duration_ms / 1000:.1f} s" if run.duration_ms is not None else ""
-    reasons = "".join(f"\n  {failure.key}: {failure.reason}" for failure in run.failures)
+    reasons = "".join(f"\n  {failure.key}: {failure.reason}" for failure in run.failures[:SHOWN_FAILURES])
+    if len(run.failures) > SHOWN_FAILURES:
+        reasons += f"\n  and {len(run.failures) - SHOWN_FAILURES} more, with --json"
     counts = f"{run.filled} filled, {run.skipped} fresh already, {run.failed} failed"
     return f"{run.state}: {run.total} views, {counts}{took}{reasons}"
 
