@@ -108,7 +108,7 @@ def _refusal(error: IntegrityError) -> Exception:
 
 
 async def _one_at_a_time(session: AsyncSession, device_id: UUID) -> None:
-    # Two intervals inserted at once would each wait for the other at the exclusion constraint.
+    # Ends told at once would overwrite each other, and intervals inserted at once could each wait for the other.
     lock = func.hashtextextended(entities.usage(device_id), 0)
     await session.execute(select(func.pg_advisory_xact_lock(lock)))
 

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -72,6 +73,12 @@ class World:
 
     async def listed(self, who: Headers, device: Device | None = None) -> dict[str, Any]:
         return await self.ok("GET", f"/v1/devices/{(device or self.phone).id}/installations", who)
+
+    async def open_connections(self, count: int = 6) -> None:
+        """So that what is sent at once is carried out at once, not one after another as connections come up."""
+        async with AsyncExitStack() as held:
+            for _ in range(count):
+                await held.enter_async_context(self.database.reading())
 
     async def rows(self, sql: str, **parameters: object) -> list[Any]:
         async with self.database.reading() as session:

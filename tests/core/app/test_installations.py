@@ -32,6 +32,7 @@ async def test_a_customer_installs_on_the_own_device(world: World) -> None:
 
 
 async def test_of_two_installations_at_once_one_wins(world: World) -> None:
+    await world.open_connections()
     version = await world.version(await world.app())
     body = {"deviceId": str(world.phone.id), "appVersionId": version["id"]}
     answers = await asyncio.gather(
@@ -40,6 +41,18 @@ async def test_of_two_installations_at_once_one_wins(world: World) -> None:
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
     assert {problem(answer)["code"] for answer in answers if not answer.is_success} == {"already-exists"}
     assert len((await world.listed(world.bff))["data"]) == 1
+
+
+async def test_an_app_is_not_deleted_while_it_is_being_installed(world: World) -> None:
+    await world.open_connections()
+    for _ in range(5):
+        app = await world.app()
+        body = {"deviceId": str(world.phone.id), "appVersionId": (await world.version(app))["id"]}
+        installed, deleted = await asyncio.gather(
+            world.client.post("/v1/installations", headers=world.as_ana, json=body),
+            world.client.delete(f"/v1/apps/{app['id']}", headers=world.admin),
+        )
+        assert (installed.status_code, deleted.status_code) in ((201, 409), (404, 200))
 
 
 async def test_a_repeated_request_installs_once(world: World) -> None:

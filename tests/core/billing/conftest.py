@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -69,6 +70,12 @@ class World:
             "stoppedAt": None if stop is None else self.hour(stop), **fields,
         }  # fmt: skip
         return await self.ok("POST", "/v1/usage-records", self.admin, body)
+
+    async def open_connections(self, count: int = 6) -> None:
+        """So that what is sent at once is carried out at once, not one after another as connections come up."""
+        async with AsyncExitStack() as held:
+            for _ in range(count):
+                await held.enter_async_context(self.database.reading())
 
     async def rows(self, sql: str, **parameters: object) -> list[Any]:
         async with self.database.reading() as session:

@@ -117,6 +117,7 @@ async def test_a_customer_cancels_a_pending_order_once(world: World) -> None:
 
 
 async def test_of_two_cancellations_at_once_one_wins(world: World) -> None:
+    await world.open_connections()
     order = await world.order()
     path = f"/v1/orders/{order['id']}/cancel"
     answers = await asyncio.gather(*(world.client.post(path, headers=world.as_ana, json={}) for _ in range(4)))

@@ -109,27 +109,30 @@ async def test_runs_of_a_device_do_not_overlap(world: World) -> None:
 
 
 async def test_of_overlapping_runs_recorded_at_once_one_wins(world: World) -> None:
-    phone = world.owners.device(world.acme)
-    bodies = [body_of(world, uuid7(), phone.id, -4 + n / 10, -2 + n / 10) for n in range(6)]
-    answers = await asyncio.gather(
-        *(world.client.post("/v1/usage-records", headers=world.admin, json=body) for body in bodies)
-    )
-    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409, 409]
-    assert (await usage(world, phone.id))["runs"] == 1
+    await world.open_connections(10)
+    for _ in range(4):
+        phone = world.owners.device(world.acme)
+        bodies = [body_of(world, uuid7(), phone.id, -4 + n / 10, -2 + n / 10) for n in range(10)]
+        answers = await asyncio.gather(
+            *(world.client.post("/v1/usage-records", headers=world.admin, json=body) for body in bodies)
+        )
+        assert sorted(answer.status_code for answer in answers) == [201, *[409] * 9]
+        assert (await usage(world, phone.id))["runs"] == 1
 
 
-async def test_of_two_ends_told_at_once_one_is_kept_and_announced(world: World) -> None:
-    phone = world.owners.device(world.acme)
-    run_id = uuid7()
-    await world.ok("POST", "/v1/usage-records", world.admin, body_of(world, run_id, phone.id, -4, None))
-    ends = [body_of(world, run_id, phone.id, -4, stop) for stop in (-2, -1, -2, -1)]
-    answers = await asyncio.gather(
-        *(world.client.post("/v1/usage-records", headers=world.admin, json=body) for body in ends)
-    )
-    assert sorted(answer.status_code for answer in answers) == [201, 201, 409, 409]
-    assert len({answer.json()["data"]["stoppedAt"] for answer in answers if answer.is_success}) == 1
-    entity = f"usage:{phone.id}"
-    assert len(await world.rows("SELECT 1 FROM billing.outbox WHERE entities ? :e", e=entity)) == 2
+async def test_of_several_ends_told_at_once_one_is_kept_and_announced(world: World) -> None:
+    await world.open_connections(10)
+    for _ in range(4):
+        phone = world.owners.device(world.acme)
+        run_id = uuid7()
+        await world.ok("POST", "/v1/usage-records", world.admin, body_of(world, run_id, phone.id, -4, None))
+        ends = [body_of(world, run_id, phone.id, -4, -2 + n / 100) for n in range(10)]
+        answers = await asyncio.gather(
+            *(world.client.post("/v1/usage-records", headers=world.admin, json=body) for body in ends)
+        )
+        assert sorted(answer.status_code for answer in answers) == [201, *[409] * 9]
+        entity = f"usage:{phone.id}"
+        assert len(await world.rows("SELECT 1 FROM billing.outbox WHERE entities ? :e", e=entity)) == 2
 
 
 async def test_an_impossible_interval_is_refused(world: World) -> None:
