@@ -3,24 +3,26 @@
 FastStream pulls and hands over; streams and durables are made and brought up to date here, as it only creates them.
 """
 
+# pyright: reportUnknownMemberType=false
+# nats-py's parameters are partly untyped.
+
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from nats.errors import Error as NatsError
-from nats.errors import MaxPayloadError
-from nats.js.errors import APIError
 
 from ..events.envelope import Envelope
 from .nats_dead import DeadLetters
 from .nats_layout import Layout
 from .nats_ordered import OrderedConsumer
-from .port import LADDER, Around, BatchHandler, BusRefused, BusUnavailable, DeadLetter, Handler, Retry
-from .subscription import HEARTBEAT_LIFE, Stopping, Subscription, Subscriptions, encode, is_heartbeat, traced
+from .nats_publisher import Publisher
+from .port import LADDER, Around, BatchHandler, BusUnavailable, DeadLetter, Handler, Retry
+from .subscription import Stopping, Subscription, Subscriptions, traced
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 RECONNECT_SECONDS = 0.5
-SLICE = 1000
-"""Publishes that may be under way at a time."""
 FAILURES = (NatsError, TimeoutError, OSError)
 
 
@@ -56,11 +56,12 @@ class NatsBus:
         self._subscriptions = Subscriptions(around)
         self._broker: NatsBroker | None = None
         self._client: Client | None = None
-        self._publishing: JetStreamContext | None = None
+        self._control: JetStreamContext | None = None
         self._ordered: list[OrderedConsumer] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._dead = DeadLetters(self._layout)
+        self._publisher = Publisher(url, self._layout, patience)
 
     def subscribe(
         self,
@@ -97,11 +98,13 @@ class NatsBus:
         await self._close()
 
     async def healthy(self) -> bool:
-        return self._client is not None and self._client.is_connected
+        connected = self._client is not None and self._client.is_connected
+        return connected and all(consumer.reading for consumer in self._ordered)
 
     async def publish(self, envelopes: Sequence[Envelope]) -> None:
-        for start in range(0, len(envelopes), SLICE):
-            await self._publish(envelopes[start : start + SLICE], start)
+        if self._control is None:
+            raise BusUnavailable("not connected to NATS")
+        await self._publisher.publish(envelopes)
 
     async def list_dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
         found: list[DeadLetter] = []
@@ -128,8 +131,8 @@ class NatsBus:
             closed_cb=self._closed,
         )
         self._client = client = await broker.connect()
-        self._publishing = client.jetstream(timeout=self._patience)
-        await self._layout.declare(self._publishing, self._subscriptions)
+        self._control = client.jetstream(timeout=self._patience)
+        await self._layout.declare(self._control, self._subscriptions)
         for subscription in self._subscriptions.plain:
             self._consume(broker, subscription)
         await broker.start()
@@ -142,6 +145,8 @@ class NatsBus:
         for consumer in self._ordered:
             await consumer.stop()
         self._ordered.clear()
+        self._control = None
+        await self._publisher.close()
         broker, self._broker = self._broker, None
         client, self._client = self._client, None
         if broker:
@@ -153,13 +158,15 @@ class NatsBus:
                 await client.close()
 
     async def _reconnected(self) -> None:
+        for consumer in self._ordered:
+            consumer.reconnected()
         self._spawn(self._declare_again())
 
     async def _declare_again(self) -> None:
         """The broker may have come back empty. JetStream answers a little later than the server."""
-        while self._publishing and await self.healthy():
+        while self._control and await self.healthy():
             try:
-                await self._layout.declare(self._publishing, self._subscriptions)
+                await self._layout.declare(self._control, self._subscriptions)
                 return
             except FAILURES as error:
                 log.warning("bus_layout_not_restored", reason=repr(error))
@@ -182,44 +189,12 @@ class NatsBus:
 
     def _jetstream(self) -> "JetStreamContext":
         # While it reconnects the client would keep what is sent and send it later, after its repetition.
-        if self._client is None or self._publishing is None or not self._client.is_connected:
+        if self._client is None or self._control is None or not self._client.is_connected:
             raise BusUnavailable("not connected to NATS")
-        return self._publishing
-
-    async def _publish(self, envelopes: Sequence[Envelope], before: int) -> None:
-        confirms: list[asyncio.Future[Any]] = []
-        refusal: Exception | None = None
-        with _outages(before):
-            jetstream = self._jetstream()
-            for envelope in envelopes:
-                try:
-                    confirms.append(await self._announce(jetstream, envelope))
-                except MaxPayloadError as error:
-                    refusal = error
-                    break
-            await asyncio.wait(confirms, timeout=self._patience) if confirms else None
-        confirmed = next((place for place, confirm in enumerate(confirms) if not _stored(confirm)), len(confirms))
-        if confirmed < len(confirms):
-            error = (
-                confirms[confirmed].exception() if confirms[confirmed].done() else TimeoutError("no confirm in time")
-            )
-            for confirm in confirms:
-                confirm.cancel()
-            refused = isinstance(error, APIError) and error.code == 400
-            raise (BusRefused if refused else BusUnavailable)(repr(error), confirmed=before + confirmed)
-        if refusal:
-            raise BusRefused(repr(refusal), confirmed=before + confirmed)
-
-    async def _announce(self, jetstream: "JetStreamContext", envelope: Envelope) -> "asyncio.Future[Any]":
-        return await jetstream.publish_async(
-            self._layout.subject(envelope.type),
-            encode(envelope),
-            wait_stall=self._patience,
-            headers={"Nats-Msg-Id": envelope.event_id.hex},
-            msg_ttl=HEARTBEAT_LIFE if is_heartbeat(envelope) else None,
-        )
+        return self._control
 
     def _consume(self, broker: NatsBroker, subscription: Subscription) -> None:
+        subscription.filtered_coarsely = self._layout.filters_coarsely(subscription.patterns)
         handle = self._handler(subscription)
         for _ in range(subscription.concurrency):  # one message a loop: a slow one holds up no other
             register = broker.subscriber(
@@ -265,13 +240,9 @@ class NatsBus:
             await message.nack()
 
 
-def _stored(confirm: "asyncio.Future[Any]") -> bool:
-    return confirm.done() and not confirm.cancelled() and confirm.exception() is None
-
-
 @contextlib.contextmanager
-def _outages(confirmed: int = 0):
+def _outages() -> Generator[None]:
     try:
         yield
     except FAILURES as error:
-        raise BusUnavailable(repr(error), confirmed=confirmed) from error
+        raise BusUnavailable(repr(error)) from error

@@ -70,7 +70,7 @@ class DeadLetters:
 
 
 def _letter(queue: str, raw: "RawStreamMsg") -> DeadLetter:
-    headers = raw.headers or {}
+    headers: dict[str, str] = raw.headers or {}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return DeadLetter(
         id=str(raw.seq),
         queue=queue,

@@ -1,10 +1,13 @@
 """The streams and consumers on NATS, and what they are called."""
 
+# pyright: reportUnknownMemberType=false
+# nats-py's parameters are partly untyped.
+
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, KeyValueConfig, StorageType, StreamConfig
 from nats.js.errors import BadRequestError
 
-from .patterns import subjects
+from .patterns import exact, subjects
 from .subscription import Subscription, Subscriptions
 
 WEEK = 7 * 86_400.0
@@ -36,6 +39,9 @@ class Layout:
 
     def filters(self, queue: str, patterns: tuple[str, ...]) -> list[str]:
         return [*subjects(self.name, patterns), self.redrive(queue)]
+
+    def filters_coarsely(self, patterns: tuple[str, ...]) -> bool:
+        return set(subjects(self.name, patterns)) != {s for p in patterns for s in exact(self.name, p)}
 
     def consumer(self, subscription: Subscription) -> ConsumerConfig:
         name = self.durable(subscription.queue)

@@ -5,6 +5,9 @@ own. Lease and place are one key, written by compare-and-set: who lost the lease
 measure the lease on their own clock, from when they saw the key change; no two clocks are compared.
 """
 
+# pyright: reportUnknownMemberType=false
+# nats-py's parameters are partly untyped.
+
 import asyncio
 import contextlib
 import time
@@ -32,7 +35,7 @@ log = structlog.get_logger()
 
 ASKED_SECONDS = 20.0
 """How long a request for messages stands."""
-SIGN_OF_LIFE_SECONDS = 2.0
+SIGN_OF_LIFE_SECONDS = 1.0
 """How often the broker says that it still does."""
 
 
@@ -119,7 +122,7 @@ class Reader:
 
     def __init__(self, client: "Client", layout: Layout, filters: list[str], window: int) -> None:
         self._client, self._layout, self._filters, self._window = client, layout, filters, window
-        self._arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        self._arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._requested = 0
         self._last = 0
         self._heard = time.monotonic()
@@ -167,9 +170,16 @@ class Reader:
 
     async def _next(self) -> "Msg":
         try:
-            return await asyncio.wait_for(self._arrived.get(), SIGN_OF_LIFE_SECONDS * 3)
+            message = await asyncio.wait_for(self._arrived.get(), SIGN_OF_LIFE_SECONDS * 3)
         except TimeoutError:
             raise LookupError("the consumer is silent") from None
+        if message is None:
+            raise LookupError("the connection was cut")
+        return message
+
+    def cut(self) -> None:
+        """The server behind the connection is another one, or knows nothing of this consumer any more."""
+        self._arrived.put_nowait(None)
 
     async def _request(self) -> None:
         count = self._window - self._requested
@@ -191,11 +201,21 @@ class OrderedConsumer:
         self._subscription, self._layout, self._client, self._seconds = subscription, layout, client, lease
         self._dead = DeadLetters(layout)
         self._loop: asyncio.Task[None] | None = None
+        self._reader: Reader | None = None
         self._idle = asyncio.Event()
 
     def start(self) -> None:
         self._idle.set()
         self._loop = asyncio.create_task(self._run())
+
+    @property
+    def reading(self) -> bool:
+        """Or waiting for its turn."""
+        return self._loop is not None and not self._loop.done()
+
+    def reconnected(self) -> None:
+        if self._reader:
+            self._reader.cut()
 
     async def stop(self) -> None:
         """The batch in progress may end, and the next reader may begin at once."""
@@ -241,7 +261,8 @@ class OrderedConsumer:
         last = (await self._jetstream().stream_info(self._layout.stream)).state.last_seq
         if last < lease.at:  # another stream of the same name: the broker came back empty
             await lease.move(0)
-        async with Reader(self._client, self._layout, filters, 2 * subscription.limit).behind(lease.at) as reader:
+        self._reader = Reader(self._client, self._layout, filters, 2 * subscription.limit)
+        async with self._reader.behind(lease.at) as reader:
             while True:
                 self._idle.set()
                 messages = await reader.batch(subscription.limit)

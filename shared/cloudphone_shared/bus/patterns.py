@@ -23,6 +23,11 @@ def subjects(prefix: str, patterns: Iterable[str]) -> list[str]:
     return kept if disjoint else [f"{prefix}.>"]
 
 
+def exact(prefix: str, pattern: str) -> list[str]:
+    """The subjects of one pattern, empty where NATS has none that mean the same."""
+    return [] if "#" in pattern.split(".")[:-1] or pattern.count("#") > 1 else _covering(prefix, pattern)
+
+
 def _covering(prefix: str, pattern: str) -> list[str]:
     # A NATS `>` stands last and for one word or more.
     if pattern.startswith("#"):

@@ -6,7 +6,7 @@ A queue's arguments cannot be changed, so a queue whose arguments differ from th
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -20,16 +20,17 @@ from ..events.envelope import Envelope
 from .port import LADDER, Around, BatchHandler, BusRefused, BusUnavailable, DeadLetter, Handler, Retry
 from .rabbit_dead import DeadLetters
 from .rabbit_layout import Layout
-from .rabbit_ordered import OrderedConsumer
+from .rabbit_ordered import ACK_SECONDS, OrderedConsumer
 from .subscription import HEARTBEAT_LIFE, Stopping, Subscription, Subscriptions, Verdict, encode, is_heartbeat, traced
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
-    from aiormq.abc import AbstractChannel
+    from aiormq.channel import Channel as UnderlyingChannel
 
 log = structlog.get_logger()
 
 RECONNECT_SECONDS = 0.5
+RESTORED_WITHIN_SECONDS = 8
 SLICE = 1000
 """Publishes that may be under way at a time."""
 HELD_SECONDS = 600.0
@@ -55,6 +56,8 @@ class RabbitBus:
         self._connection: AbstractRobustConnection | None = None
         self._control: AbstractRobustChannel | None = None
         self._publishing: AbstractRobustChannel | None = None
+        self._whole = False  # connected, with all channels, queues and consumers in place
+        self._watch: asyncio.Task[None] | None = None
         self._ordered: list[OrderedConsumer] = []
         self._dead = DeadLetters(self._layout, self._channel)
 
@@ -90,7 +93,7 @@ class RabbitBus:
         await self._close()
 
     async def healthy(self) -> bool:
-        return self._publishing is not None and self._connected()
+        return self._whole and self._connected() and all(consumer.reading for consumer in self._ordered)
 
     async def publish(self, envelopes: Sequence[Envelope]) -> None:
         for start in range(0, len(envelopes), SLICE):
@@ -116,6 +119,8 @@ class RabbitBus:
             logger=None,
             graceful_timeout=10,
             reconnect_interval=RECONNECT_SECONDS,
+            on_close=[self._on_close],
+            on_reconnected=[self._on_reconnected],
         )
         self._connection = await broker.connect()
         # Queues made on this channel are made again with every connection, so a broker may come back empty.
@@ -129,8 +134,33 @@ class RabbitBus:
             consumer = OrderedConsumer(subscription, self._layout, self._send)
             await consumer.start(await self._channel())
             self._ordered.append(consumer)
+        self._whole = True
+        self._watch = asyncio.create_task(self._break_hung_restorations())
+
+    def _on_close(self, *_: object) -> None:
+        self._whole = False
+
+    def _on_reconnected(self, *_: object) -> None:
+        self._whole = True
+
+    async def _break_hung_restorations(self) -> None:
+        """A broker that has just started may accept a connection and never answer a consume."""
+        hung = 0
+        while True:
+            await asyncio.sleep(1)
+            transport = self._connection.transport if self._connection else None
+            hung = hung + 1 if not self._whole and transport and not transport.connection.is_closed else 0
+            if hung >= RESTORED_WITHIN_SECONDS and transport:
+                log.warning("bus_restoration_hung")
+                hung = 0
+                with contextlib.suppress(*CONNECTION_EXCEPTIONS, TimeoutError):
+                    async with asyncio.timeout(5):
+                        await transport.connection.close()
 
     async def _close(self) -> None:
+        self._whole = False
+        if self._watch:
+            self._watch.cancel()
         for consumer in self._ordered:
             await consumer.stop()
         self._ordered.clear()
@@ -157,12 +187,12 @@ class RabbitBus:
             await channel.initialize()
         return channel  # pyright: ignore[reportReturnType]
 
-    async def _underlying(self) -> "AbstractChannel":
+    async def _underlying(self) -> "UnderlyingChannel":
         """The channel as it is now: it fails where the robust one would wait for the next connection and send the rest
         of a batch whose beginning was lost."""
         if not self._publishing or not self._connected():
             raise BusUnavailable("not connected to RabbitMQ")
-        return await self._publishing.get_underlay_channel()
+        return await self._publishing.get_underlay_channel()  # pyright: ignore[reportReturnType]
 
     async def _publish(self, envelopes: Sequence[Envelope], before: int) -> None:
         outcomes: list[Any] = []
@@ -184,7 +214,7 @@ class RabbitBus:
             failure = BusRefused if isinstance(error, DeliveryError) else BusUnavailable
             raise failure(repr(error), confirmed=before + confirmed) from error
 
-    def _announce(self, channel: "AbstractChannel", envelope: Envelope) -> Awaitable[object]:
+    def _announce(self, channel: "UnderlyingChannel", envelope: Envelope) -> Awaitable[object]:
         properties = Basic.Properties(
             content_type="application/json",
             delivery_mode=2,
@@ -232,13 +262,15 @@ class RabbitBus:
                 verdict = await subscription.handle(message.body, attempt, crashes, HELD_SECONDS)
                 if verdict.reason:
                     await self._put_aside(subscription.queue, message.body, attempt, verdict)
-                await message.ack()  # after the confirm: rather twice than never
+                async with asyncio.timeout(ACK_SECONDS):
+                    await message.ack()  # after the confirm: rather twice than never
             except Stopping:
                 return
             except (*CONNECTION_EXCEPTIONS, BusUnavailable, TimeoutError) as error:
                 log.warning("message_not_settled", queue=subscription.queue, reason=repr(error))
-                with contextlib.suppress(*CONNECTION_EXCEPTIONS):
-                    await message.nack(requeue=True)
+                with contextlib.suppress(*CONNECTION_EXCEPTIONS, TimeoutError):
+                    async with asyncio.timeout(ACK_SECONDS):
+                        await message.nack(requeue=True)
 
         return on_message
 
@@ -260,7 +292,7 @@ def _confirmed(outcomes: Sequence[object]) -> int:
 
 
 @contextlib.contextmanager
-def _outages():
+def _outages() -> Generator[None]:
     try:
         yield
     except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:

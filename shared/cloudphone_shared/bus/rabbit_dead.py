@@ -3,19 +3,22 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from aio_pika import DeliveryMode, Message
+from pamqp.commands import Basic
 
-from .port import DeadLetter
-from .rabbit_layout import Layout
+from .port import BusUnavailable, DeadLetter
+from .rabbit_layout import PLAIN, Layout
 from .subscription import decode
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel
+
+
+Take = Callable[[int | None], "AsyncIterator[AbstractIncomingMessage]"]
 
 
 class DeadLetters:
@@ -23,51 +26,55 @@ class DeadLetters:
         self._layout, self._channel = layout, channel
 
     async def list(self, queue: str, limit: int) -> list[DeadLetter]:
-        async with self._looking(queue) as waiting:
-            return [_letter(queue, message) async for message in waiting(limit)]
+        async with self._taken(queue) as taken:
+            return [_letter(queue, message) async for message in taken(limit)]
 
     async def replay(self, queue: str, to: str, ids: Collection[str] | None) -> int:
         """Each letter leaves the dead ones when its queue `to` has confirmed it."""
-        count = 0
-        async with self._looking(queue) as waiting:
-            async for message in waiting(None):
-                if ids is None or _letter(queue, message).id in ids:
-                    alive = Message(
-                        message.body,
-                        content_type="application/json",
-                        delivery_mode=DeliveryMode.PERSISTENT,
-                        headers={"x-attempt": 1},
-                    )
-                    await message.channel.basic_publish(
-                        alive.body, routing_key=to, properties=alive.properties, mandatory=True, timeout=5
-                    )
+        count, began = 0, datetime.now(UTC)
+        async with self._taken(queue) as taken:
+            async for message in taken(None):
+                letter = _letter(queue, message)
+                if letter.since > began:  # died again of this replay
+                    break
+                if ids is None or letter.id in ids:
+                    await _send_to(to, message)
                     await message.ack()
                     count += 1
         return count
 
     @asynccontextmanager
-    async def _looking(
+    async def _taken(
         self, queue: str
-    ) -> "AsyncIterator[Callable[[int | None], AsyncIterator[AbstractIncomingMessage]]]":
-        # What was taken and not acknowledged goes back to its place when the channel closes.
+    ) -> "AsyncGenerator[Callable[[int | None], AsyncIterator[AbstractIncomingMessage]]]":
+        """Oldest first, as many as asked for; what is not acknowledged at the end goes back to its place."""
         channel = await self._channel()
+        last: AbstractIncomingMessage | None = None
+
+        async def take(limit: int | None) -> "AsyncIterator[AbstractIncomingMessage]":
+            nonlocal last
+            count = 0
+            while (limit is None or count < limit) and (message := await dead.get(fail=False)):
+                last, count = message, count + 1
+                yield message
+
         try:
             async with asyncio.timeout(60):
-                dead = await channel.declare_queue(
-                    self._layout.dead_queue(queue), durable=True, arguments={"x-queue-type": "quorum"}
-                )
-                at_first = dead.declaration_result.message_count or 0
-
-                async def waiting(limit: int | None) -> "AsyncIterator[AbstractIncomingMessage]":
-                    for _ in range(at_first if limit is None else min(limit, at_first)):
-                        message = await dead.get(fail=False)
-                        if message is None:
-                            return
-                        yield message
-
-                yield waiting
+                dead = await channel.declare_queue(self._layout.dead_queue(queue), durable=True, arguments=PLAIN)
+                yield take
+                if last:
+                    await last.channel.basic_nack(last.delivery_tag or 0, multiple=True, requeue=True)
         finally:
             await channel.close()
+
+
+async def _send_to(queue: str, message: "AbstractIncomingMessage") -> None:
+    properties = Basic.Properties(content_type="application/json", delivery_mode=2, headers={"x-attempt": 1})
+    confirm = await message.channel.basic_publish(
+        message.body, routing_key=queue, properties=properties, mandatory=True, timeout=5
+    )
+    if not isinstance(confirm, Basic.Ack):
+        raise BusUnavailable(f"{queue} is not there")
 
 
 def _letter(queue: str, message: "AbstractIncomingMessage") -> DeadLetter:

@@ -52,6 +52,10 @@ class Verdict(msgspec.Struct, frozen=True):
     counts: bool = True
 
 
+class NotSubscribed(Exception):
+    """A queue brought a type that none of its patterns matches."""
+
+
 class Stopping(Exception):
     """The bus stops while a message waits for its turn: it stays with the broker."""
 
@@ -110,6 +114,7 @@ class Subscription:
     ) -> None:
         self.queue, self.patterns, self.retry, self.concurrency = queue, tuple(patterns), retry, concurrency
         self.matches = matcher(patterns)
+        self.filtered_coarsely = False
         self.gate = Gate()
         self._handler, self._around = handler, around
 
@@ -121,8 +126,11 @@ class Subscription:
         envelope = decode(body)
         if envelope is None:
             return Verdict("not an envelope")
-        if not self.matches(envelope.type):  # a broker's filter may be wider than the patterns
-            return Verdict()
+        if not self.matches(envelope.type):
+            # Another release of this service may know it: never dropped, unless the broker cannot filter finely.
+            return (
+                Verdict() if self.filtered_coarsely else self._failed(envelope, attempt, NotSubscribed(envelope.type))
+            )
         if crashes > CRASHES:
             return Verdict(f"{crashes} deliveries ended without a verdict")
         began = time.monotonic()

@@ -17,7 +17,7 @@ from cloudphone_shared.bus.nats import NatsBus
 from cloudphone_shared.bus.port import Bus, Delivery
 from cloudphone_shared.bus.rabbit import RabbitBus
 from cloudphone_shared.events import Envelope
-from tests.servers import Server
+from tests.servers import RabbitMQ, Server
 
 _numbers = itertools.count(1)
 
@@ -74,6 +74,9 @@ class Broker:
         self.name = f"tests.{uuid4().hex[:12]}"
         self.queue = f"tests.{uuid4().hex[:12]}"
         self.is_rabbit = server.scheme == "amqp"
+
+    def can_be_killed(self) -> bool:
+        return not isinstance(self.server, RabbitMQ) or self.server.queues_are_on_disk()
 
     def bus(self, patience: float = 5.0) -> Bus:
         if self.is_rabbit:
