@@ -88,7 +88,7 @@ class Cache:
         self.store: Store = RedisStore(connect(parse(redis), budget_ms=budget_ms)) if isinstance(redis, str) else redis
         self.local = Local(l1_bytes)
         self._absent = absent
-        self._budget = budget_ms / 1000
+        self._asking: dict[str, asyncio.Future[bytes | None]] = {}
         self.composer = Composer(core, self.knowledge, Failures(absent, refused, unavailable))
         self.filler = Filler(self.composer, self.knowledge, self.local, self.store, self.counts, lease_ms=lease_ms)
         self._freshness = Freshness(freshness_key, clock)
@@ -136,14 +136,14 @@ class Cache:
         entry = self.near(view, key)
         if entry is not None:
             return self.answer(view, key, entry, L1, sees, if_none_match)
-        started = time.monotonic()
-        base = await self._far(view, key)
-        if base is not None and self.filler.usable(view, base):
-            self.local.put(key, base)
-            return self.answer(view, key, base, L2, sees, if_none_match)
-        leasing = time.monotonic() - started < self._budget / 2
+        base = None
+        if not self.filler.composing(key):
+            base = await self._far(view, key)
+            if base is not None and self.filler.usable(view, base):
+                self.local.put(key, base)
+                return self.answer(view, key, base, L2, sees, if_none_match)
         self.counts["misses"] += 1
-        filled = await self.filler.fill(view, _texts(params), key, base or self.local.get(key), leasing=leasing)
+        filled = await self.filler.fill(view, _texts(params), key, base or self.local.get(key))
         return self.answer(view, key, filled.entry, filled.source, sees, if_none_match)
 
     async def read_many(self, view: View[Any], params: Sequence[Params], sees: Sees) -> list[msgspec.Raw | None]:
@@ -273,11 +273,21 @@ class Cache:
 
     async def _far(self, view: View[Any], key: str) -> Entry | None:
         try:
-            stored = await self.store.get(key)
+            asked = self._asking.get(key)
+            stored = await (self._ask(key) if asked is None else asyncio.shield(asked))
         except REDIS_ERRORS:
             self.counts["unavailable_redis"] += 1
             return None
         return load(stored, view.schema) if stored else None
+
+    async def _ask(self, key: str) -> bytes | None:
+        """One GET for all in this process who want the same at once."""
+        asked = self._asking[key] = asyncio.ensure_future(self.store.get(key))
+        try:
+            return await asyncio.shield(asked)
+        finally:
+            if self._asking.get(key) is asked:
+                del self._asking[key]
 
     async def _far_many(self, view: View[Any], keys: list[str]) -> dict[str, Entry | None]:
         try:

@@ -268,15 +268,15 @@ def same_inputs(segment: Segment, inputs: Mapping[str, Part], old: Mapping[str, 
     """Whether a segment would be asked about the same thing as it was for the earlier entry."""
     if any(name not in old or old[name].state is State.MISSING for name in inputs):
         return False
-    if segment.given is not None and not any(part.state is State.MISSING for part in inputs.values()):
-        taken = [name for name in _names(segment.given) if name in inputs]
-        now = segment.given(**{name: inputs[name].value for name in taken})
-        return now == segment.given(**{name: old[name].value for name in taken})
-    return all(part.raw == old[name].raw for name, part in inputs.items())
-
-
-def _names(function: Callable[..., Any]) -> tuple[str, ...]:
-    return function.__code__.co_varnames[: function.__code__.co_argcount]
+    given = segment.given
+    for name, part in inputs.items():
+        if part.raw == old[name].raw:
+            continue
+        if given is None or name != segment.needs[0] or part.state is State.MISSING:
+            return False
+        if given(part.value) != given(old[name].value):
+            return False
+    return True
 
 
 def _least(*numbers: int | None) -> int | None:

@@ -174,6 +174,8 @@ class Appender:
                 self.appended += taken
                 return taken, why.decode(), last.decode()
             except (RedisError, OSError, TimeoutError):
+                if _cancelled():
+                    raise asyncio.CancelledError from None
                 self.waits += 1
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
@@ -199,6 +201,12 @@ class Appender:
             marks.popleft()
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             await self._redis.xtrim(stream_of(service), minid=f"{marks[0].seq}-{marks[0].t_ms}", approximate=False)
+
+
+def _cancelled() -> bool:
+    # redis-py turns a cancellation that meets its own time-out into an error of its own.
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _arguments(item: Item) -> list[bytes | int | str]:
@@ -231,7 +239,7 @@ class Tail:
     async def run(self) -> None:
         """Until cancelled."""
         pause = 0.02
-        while True:
+        while not _cancelled():
             heard = False
             client = patient_client(self._address, read_timeout=self._read_timeout, name="cloudphone-feed")
             try:
@@ -250,7 +258,7 @@ class Tail:
         """Yields after each reply whether it brought something; ends when nothing came for too long."""
         loop = asyncio.get_running_loop()
         quiet_since = loop.time()
-        while loop.time() - quiet_since < self._quiet:
+        while loop.time() - quiet_since < self._quiet and not _cancelled():
             reply = cast("list[Any]", await client.xread(self._last, count=_BATCH, block=self._block_ms) or [])
             self._knowledge.connection_answered()
             items = 0

@@ -94,19 +94,19 @@ class Filler:
             return not self._knowledge.outdated(entry.deps)
         return self._knowledge.proven(entry)
 
-    async def fill(
-        self, view: View[Any], params: Params, key: str, base: Entry | None, *, leasing: bool = True
-    ) -> Filled:
-        """The view composed, or what another just composed. Raises what the primary segment raised, absence apart.
+    def composing(self, key: str) -> bool:
+        """Whether somebody here is waiting for this view already."""
+        flight = self.flights.get(key)
+        return flight is not None and not flight.behind
 
-        Without `leasing` it composes at once, whoever else does.
-        """
+    async def fill(self, view: View[Any], params: Params, key: str, base: Entry | None) -> Filled:
+        """The view composed, or what another just composed. Raises what the primary segment raised, absence apart."""
         filled: Filled | None = None
         for _ in range(2):
             flight = self.flights.get(key)
             mine = flight is None or (filled is not None and flight.behind)
             if flight is None or mine:
-                flight = self.begin(view, params, key, filled.entry if filled else base, leasing=leasing)
+                flight = self.begin(view, params, key, filled.entry if filled else base)
             else:
                 self._counts["joined"] += 1
             try:
@@ -121,7 +121,7 @@ class Filler:
             filled = result
             self._counts["filled_again"] += 1
         if filled is None:
-            return await asyncio.shield(self.begin(view, params, key, base, leasing=leasing).answer)
+            return await asyncio.shield(self.begin(view, params, key, base).answer)
         return filled._replace(source=NOT_FRESH)
 
     def begin(
@@ -132,23 +132,20 @@ class Filler:
         base: Entry | None,
         *,
         behind: bool = False,
-        leasing: bool = True,
     ) -> Flight:
         """Starts a fill. One `behind` an answer already given has no part in that request's deadline."""
         flight = self.flights[key] = Flight(behind=behind)
-        work = self._fly(flight, view, params, key, base, leasing)
+        work = self._fly(flight, view, params, key, base)
         # A task begins with a copy of its creator's context, and so with the request's deadline.
         flight.task = asyncio.create_task(work, context=Context()) if behind else asyncio.create_task(work)
         self._tasks.add(flight.task)
         flight.task.add_done_callback(self._tasks.discard)
         return flight
 
-    async def _fly(
-        self, flight: Flight, view: View[Any], params: Params, key: str, base: Entry | None, leasing: bool
-    ) -> None:
+    async def _fly(self, flight: Flight, view: View[Any], params: Params, key: str, base: Entry | None) -> None:
         lease = Lease(f"{self._me}:{secrets.token_hex(4)}")
         try:
-            if leasing and self._may_store(view):
+            if self._may_store(view):
                 await self._take(lease, view, key, patient=not flight.behind)
                 if lease.found is not None or (flight.behind and not lease.mine):
                     self.land(flight, key, Filled(lease.found, L2) if lease.found else Withdrawn())

@@ -44,7 +44,7 @@ class Segment:
 
     `takes` are the function's parameters after `core`, `needs` those of them that are segments. `life` in seconds
     makes it soft: unversioned, true for that long. `until` gives the second (since 1970) at which the value ends.
-    `given` says what of its inputs it hangs on; unchanged, it is not asked again.
+    `given` says what of the first segment it needs it hangs on; that unchanged, it is not asked again.
     """
 
     def __init__(
