@@ -1,5 +1,7 @@
 """The compose and Kubernetes files speak of processes, ports and settings that exist."""
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,9 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from cloudphone_deploy.processes import UNITS, has_http
 from cloudphone_deploy.surroundings import SETTINGS
+from cloudphone_shared.database import Relay
+from cloudphone_shared.observability.metrics import exposition
 from cloudphone_shared.settings import PORTS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -47,3 +52,20 @@ def test_every_setting_exists_and_every_url_has_its_port(file: Path) -> None:
     for process in (name for name in UNITS if has_http(name)):
         url = urls[f"CLOUDPHONE_{process.upper().replace('-', '_')}_URL"]
         assert url == f"http://{process}:{30_000 + PORTS[process]}"
+
+
+def test_the_dashboard_asks_for_metrics_that_are_exposed() -> None:
+    dashboard = json.loads((DEPLOY / "dashboards" / "cloudphone.json").read_text())
+    asked = {
+        re.sub(r"_bucket$", "", name)
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"cloudphone_\w+", target["expr"])
+    }
+    exposed = {
+        family.name + ("_total" if family.type == "counter" else "")
+        for family in text_string_to_metric_families(exposition().decode())
+    }
+    assert Relay, "its import registers its metrics"
+    assert asked
+    assert asked <= exposed

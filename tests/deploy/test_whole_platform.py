@@ -124,16 +124,7 @@ def wait_ready(client: httpx.Client, url: str, process: "subprocess.Popen[bytes]
 
 def test_the_first_administrator_can_be_made_only_once(machine: Machine) -> None:
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "cloudphone_deploy",
-            "admin",
-            "create",
-            "x@y.example",
-            "--data",
-            str(machine.folder.path),
-        ],
+        machine.command("admin", "create", "x@y.example"),
         env=machine.env,
         input="long enough, this",
         capture_output=True,
