@@ -1,17 +1,19 @@
 """The whole platform as processes of its own, on the tests' servers: what the journeys and the benchmark look at."""
 
+import itertools
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import httpx
 
 from cloudphone_shared.settings import PORTS
-from tests.servers import Guard, Postgres, Server, free_port
+from tests.servers import Postgres, Server, free_port
 
 SERVICES = ("user", "device", "app", "billing")
 WORKERS = tuple(f"{service}-worker" for service in SERVICES)
@@ -111,6 +113,7 @@ class Platform:
         self.processes: dict[str, Process] = {}
         self._groups = groups
         self._bffs = {"bff-admin": bff_admins, "bff-user": bff_users}
+        self._tokens: dict[tuple[str, str], str] = {}
         self.demo: dict[str, object] = {}
 
     def prepare(self) -> None:
@@ -127,13 +130,22 @@ class Platform:
         self.prepare()
         for name, units in self._groups.items():
             self.processes[name] = self._process(units)
-        for name, count in self._bffs.items():
-            for number in range(2, count + 1):
-                self.processes[f"{name}-{number}"] = self._process((name,), port=free_port())
-        for process in self.processes.values():
-            process.process = process._spawn(process.command(), process.environment())
-        for process in self.processes.values():
-            _wait_for(process)
+        for bff, count in self._bffs.items():
+            self.processes |= {name: self._process((bff,), port=free_port()) for name in _numbered(bff, 2, count)}
+        _start(self.processes.values())
+
+    @contextmanager
+    def with_more(self, bff: str, count: int) -> Iterator[list[str]]:
+        """The URLs of `count` processes of a BFF, those that run among them; the others end with the block."""
+        more = {name: self._process((bff,), port=free_port()) for name in _numbered(bff, 2, count)}
+        more = {name: process for name, process in more.items() if name not in self.processes}
+        self.processes |= more
+        try:
+            _start(more.values())
+            yield self.urls(bff)
+        finally:
+            for name in more:
+                self.processes.pop(name).remove()
 
     def _process(self, units: Sequence[str], port: int | None = None) -> Process:
         usual = [self.base + PORTS[unit] for unit in units if unit in PORTS]
@@ -156,12 +168,30 @@ class Platform:
         return next(one for one in accounts if one["role"] == role and tenant in (None, one["tenant"]))
 
     def login(self, bff: str, role: str, tenant: str | None = None) -> str:
+        """An access token of the role's demo account; the same one when asked again."""
         account = self.account(role, tenant)
-        answer = httpx.post(
-            f"{self.url(bff)}/auth/login", json={"email": account["email"], "password": account["password"]}, timeout=10
-        )
-        answer.raise_for_status()
-        return answer.json()["accessToken"]
+        known = bff, account["email"]
+        if known not in self._tokens:
+            self._tokens[known] = self.sign_in(bff, account["email"], account["password"])["accessToken"]
+        return self._tokens[known]
+
+    def sign_in(self, bff: str, email: str, password: str) -> dict[str, str]:
+        """From an address of its own, where the platform trusts this one as a proxy."""
+        headers = {"X-Forwarded-For": f"10.{next(_addresses)}.0.1"}
+        credentials = {"email": email, "password": password}
+        answer = httpx.post(f"{self.url(bff)}/auth/login", json=credentials, headers=headers, timeout=30)
+        assert answer.status_code == 200, f"{email} could not sign in: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def log_of_errors(self) -> str:
+        """What the processes logged as errors."""
+        lines = [
+            f"{name}: {line}"
+            for name, process in self.processes.items()
+            for line in process.log.splitlines()
+            if '"level": "error"' in line or "Traceback" in line
+        ]
+        return "\n".join(lines)
 
     def remove(self) -> None:
         for process in self.processes.values():
@@ -171,9 +201,24 @@ class Platform:
             process.remove()
 
 
+_addresses = itertools.count(1)
+
+
+def _numbered(bff: str, first: int, last: int) -> list[str]:
+    return [f"{bff}-{number}" for number in range(first, last + 1)]
+
+
+def _start(processes: Iterable[Process]) -> None:
+    """All at once."""
+    processes = list(processes)
+    for process in processes:
+        process.process = process._spawn(process.command(), process.environment())
+    for process in processes:
+        _wait_for(process)
+
+
 def _wait_for(process: Process) -> None:
     assert process.process
-    Guard.get().tell("watch", process.process.pid)
     deadline = time.monotonic() + process.starts_within
     while not process.ready():
         if process.process.poll() is not None or time.monotonic() > deadline:

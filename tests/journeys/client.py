@@ -1,23 +1,32 @@
-"""A caller of the platform: signed in, remembering the freshness token of its last write as a browser does."""
+"""Callers of the platform: signed in, remembering the freshness token of their last write as a browser does."""
 
+from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
 from tests.platform import Platform
 
+PASSWORD = "correct horse battery"
+
 
 class Person:
-    """One demo account at one BFF. `read` and `write` may name another process of the same BFF."""
+    """One account at one BFF. `at` names another process of the same BFF."""
 
-    def __init__(self, platform: Platform, bff: str, role: str, tenant: str | None = None) -> None:
+    def __init__(
+        self, platform: Platform, bff: str, token: str, *, email: str = "", ids: Mapping[str, str] = {}
+    ) -> None:
         self.platform = platform
-        self.account = platform.account(role, tenant)
-        self.http = httpx.AsyncClient(base_url=platform.url(bff), timeout=15)
-        self.http.headers["Authorization"] = f"Bearer {platform.login(bff, role, tenant)}"
+        self.email = email
+        self.ids = ids
+        """Of a new customer: `user` and `device`."""
+        limits = httpx.Limits(max_connections=None)
+        self.http = httpx.AsyncClient(base_url=platform.url(bff), timeout=30, limits=limits)
+        self.http.headers["Authorization"] = f"Bearer {token}"
         self.fresh_after: str | None = None
 
-    async def __aenter__(self) -> "Person":
+    async def __aenter__(self) -> Any:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -40,3 +49,38 @@ class Person:
         answer = await self.read(path, at=at, carry=carry)
         assert answer.status_code == 200, f"GET {path}: {answer.status_code} {answer.text}"
         return answer.json()
+
+    async def ask(self, service: str, method: str, path: str, body: object = None) -> Any:
+        """A core service's own answer to this caller: its data."""
+        answer = await self.http.request(method, self.platform.url(service) + path, json=body)
+        assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json()["data"] if answer.content else None
+
+
+class Staff(Person):
+    """A demo account of staff at bff-admin; by default the administrator of all tenants."""
+
+    def __init__(self, platform: Platform, role: str = "admin", tenant: str | None = None) -> None:
+        account = platform.account(role, tenant)
+        super().__init__(platform, "bff-admin", platform.login("bff-admin", role, tenant), email=account["email"])
+
+    async def new_user(self, name: str = "Ana", role: str = "customer", **fields: object) -> dict[str, Any]:
+        """An account of the caller's tenant, with the password PASSWORD."""
+        body = {"name": name, "email": f"{uuid4().hex}@journeys.example", "password": PASSWORD, "role": role}
+        return await self.write("POST", "/admin/users", {**body, **fields})
+
+    async def new_device(self, name: str = "Phone", owner: str | None = None) -> dict[str, Any]:
+        template = (await self.json("/admin/templates", carry=False))[0]["id"]
+        device = await self.write("POST", "/admin/devices", {"name": name, "templateId": template})
+        if owner is None:
+            return device
+        return await self.write("POST", f"/admin/devices/{device['id']}/assign", {"ownerId": owner})
+
+    async def new_customer(self, name: str = "Ana") -> Person:
+        """A new account with a device, signed in at bff-user."""
+        user = await self.new_user(name)
+        device = await self.new_device(owner=user["id"])
+        token = self.platform.sign_in("bff-user", user["email"], PASSWORD)["accessToken"]
+        return Person(
+            self.platform, "bff-user", token, email=user["email"], ids={"user": user["id"], "device": device["id"]}
+        )
