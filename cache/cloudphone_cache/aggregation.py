@@ -60,7 +60,8 @@ class Cache:
     `redis` is a URL (redis, rediss, redis+cluster) or a Store; `l1_bytes` 0 does without the process's own layer;
     `budget_ms` the longest a request waits on Redis. `absent`, `refused` and `unavailable` are the exceptions with
     which services answer; absence is raised as the first of `absent`, called without arguments, so that it does not
-    tell what does not exist from what may not be seen. `freshness_key` is the same in every process.
+    tell what does not exist from what may not be seen; the first of `unavailable` is called with a service's name and
+    a reason. `freshness_key` is the same in every process.
     """
 
     def __init__(
@@ -165,7 +166,7 @@ class Cache:
         now = self.knowledge.now_ms()
         return [
             msgspec.Raw(entry.body_at(view, now))
-            if (entry := entries.get(key)) is not None and self._may_see(view, entry, sees)
+            if (entry := entries.get(key)) is not None and self.may_see(view, entry, sees)
             else None
             for key in keys
         ]
@@ -178,14 +179,14 @@ class Cache:
     def answer(
         self, view: View[Any], key: str, entry: Entry, source: Source, sees: Sees, if_none_match: str | None = None
     ) -> Served:
-        """An entry as a response to a caller. Raises absence."""
+        """An entry as a response to a caller. Raises absence, and Unavailable when who may see it cannot be asked."""
         now = self.knowledge.now_ms()
         if source is L1 or source is L2:
             self.counts["hits_l1" if source is L1 else "hits_l2"] += 1
             if now + entry.cost_ms * _EAGER_MS > entry.fresh_until:
                 self._refresh_if_due(view, key, entry, now)
-        if not self._may_see(view, entry, sees):
-            raise self._absent[0]()
+        if not self.may_see(view, entry, sees):
+            raise self._refusal(view, entry, sees)
         return serve(view, entry, source, now, self._as_of(view, entry), if_none_match)
 
     def heed(self, token: str) -> None:
@@ -298,7 +299,7 @@ class Cache:
         found = {key: load(value, view.schema) if value else None for key, value in zip(keys, stored, strict=True)}
         return {key: entry or self.local.get(key) for key, entry in found.items()}
 
-    def _may_see(self, view: View[Any], entry: Entry, sees: Sees) -> bool:
+    def may_see(self, view: View[Any], entry: Entry, sees: Sees) -> bool:
         if entry.kind == NEGATIVE:
             return False
         if not sees(entry.audience):
@@ -308,6 +309,13 @@ class Cache:
             return True
         # Who may see it was read before its service fell silent; it must not have changed since, as far as is known.
         return self.knowledge.unchanged(entry.deps_of(view.audience_of)) or sees(NOBODY)
+
+    def _refusal(self, view: View[Any], entry: Entry, sees: Sees) -> Exception:
+        if entry.kind == NEGATIVE or not sees(entry.audience):
+            return self._absent[0]()
+        # It was the caller's when it was read; whether it still is, only the silent service could say.
+        silent = next(iter(entry.deps_of(view.audience_of)), "")
+        return self.composer.failures.unavailable[0](silent, "it cannot say who may see this now")
 
     def _as_of(self, view: View[Any], entry: Entry) -> int | None:
         if view.bounded_to is not None or entry.degraded:

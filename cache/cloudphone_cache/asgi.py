@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from typing import Any, Generic, Protocol, TypeVar
 
 from .aggregation import Cache
-from .entry import NEGATIVE, Entry, load
+from .entry import Entry, load
 from .freshness import token_in
 from .redis import REDIS_ERRORS, Later
 from .response import L1, L2, Served, Source
@@ -133,7 +133,7 @@ class HotViews(Generic[C]):
             source = L2
         if counting is not None and (refusal := door.refusal(caller, reply)) is not None:
             return refusal
-        if entry is None or entry.kind == NEGATIVE or not door.sees(caller, entry.audience):
+        if entry is None or not self._cache.may_see(view, entry, lambda audience: door.sees(caller, audience)):
             door.mark(scope, caller)
             return None
         return self._served(view, key, entry, source, caller, if_none_match)

@@ -166,7 +166,7 @@ async def test_a_stale_view_is_not_shown_to_who_may_have_lost_it(library: Librar
         library.books.commit("book:1", {"title": "Emma", "holder": "bob"})
         library.books.down = True
         ears(cache, library)
-        with pytest.raises(Gone):
+        with pytest.raises(Down):
             await cache.read(view, {"number": 1}, only("ana"))
         with pytest.raises(Gone):
             await cache.read(view, {"number": 1}, only("bob"))

@@ -89,10 +89,8 @@ async def watched(admin: Staff, customer: Person) -> AsyncGenerator[tuple[Rename
     """Renames and reads through both BFFs for as long as the block lasts; fails if one was stale or went wrong."""
     renames = Renames(admin, customer)
     witnesses = [
-        Witness(
-            admin, f"/admin/devices/{customer.ids['device']}", lambda body: (body["owner"] or {}).get("name"), renames
-        ),
-        Witness(customer, "/my/profile", lambda body: body["profile"]["name"], renames),
+        Witness(admin, f"/admin/devices/{customer.ids['device']}", _name_of_owner, renames),
+        Witness(customer, "/my/profile", _name_of_customer, renames),
     ]
     await renames.one()
     tasks = [asyncio.create_task(each.go_on()) for each in (renames, *witnesses)]
@@ -108,6 +106,14 @@ async def watched(admin: Staff, customer: Person) -> AsyncGenerator[tuple[Rename
     for witness in witnesses:
         assert not witness.stale, f"{witness.path}: {witness.stale[:5]} of {witness.seen}"
         assert not witness.wrong, f"{witness.path}: {witness.wrong[:5]}"
+
+
+def _name_of_customer(body: Any) -> str | None:
+    return body["profile"]["name"]
+
+
+def _name_of_owner(body: Any) -> str | None:
+    return body["owner"]["name"] if body["owner"] else None
 
 
 async def unpublished(platform: Platform) -> int:

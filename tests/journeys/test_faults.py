@@ -1,4 +1,4 @@
-"""kill -9 between a commit and the feed: nothing is lost, and nothing stale is called fresh meanwhile. On both buses."""
+"""kill -9 between commit and feed: nothing is lost, and meanwhile nothing stale is called fresh. On both buses."""
 
 from collections.abc import Awaitable, Callable
 
