@@ -38,7 +38,7 @@ def path_of(template: str, *parts: object) -> str:
 
 
 class ServiceClient:
-    """`timeout` in seconds per read and `write_timeout` per write, cut to what remains of the request's deadline less a reserve.
+    """`timeout` in seconds per read, `write_timeout` per write, cut to what remains of the request's deadline.
 
     `bearer` gives the token of calls that name none. Raises DomainError as the service refused, Unavailable when
     it gave no usable answer in time.
@@ -60,12 +60,13 @@ class ServiceClient:
     ) -> None:
         self.service = service
         self.breaker = breaker or Breaker()
-        self._http = httpx.AsyncClient(base_url=base_url, transport=transport or AiohttpTransport(), timeout=None)
+        longest = max(timeout, write_timeout)
+        self._http = httpx.AsyncClient(base_url=base_url, transport=transport or AiohttpTransport(), timeout=longest)
         self._bearer = bearer
         self._on_answer = on_answer
         self._on_unauthorized = on_unauthorized
         self._timeout = timeout
-        self._write_timeout = max(timeout, write_timeout)
+        self._write_timeout = longest
         self._slots = asyncio.Semaphore(concurrency)
         self._retries = RetryBudget()
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}

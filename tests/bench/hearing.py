@@ -1,0 +1,34 @@
+"""A reading process that says when it hears what: `python -m tests.bench.hearing REDIS_URL`.
+
+A line per change heard of the user service: nanoseconds since 1970, entity, version.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping
+
+import uvloop
+
+from cloudphone_cache.feed import Tail
+from cloudphone_cache.knowledge import Knowledge
+from cloudphone_cache.redis import parse
+from cloudphone_shared.clients import SERVICES
+
+
+class Aloud(Knowledge):
+    def hear_change(self, service: str, seq: int, entities: Mapping[str, int]) -> None:
+        super().hear_change(service, seq, entities)
+        for entity, version in entities.items():
+            sys.stdout.write(f"{time.time_ns()} {entity} {version}\n")
+        sys.stdout.flush()
+
+
+async def main(redis_url: str) -> None:
+    reading = asyncio.create_task(Tail(parse(redis_url), Aloud(SERVICES)).run())
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    reading.cancel()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1]))
