@@ -14,6 +14,7 @@ from cloudphone_shared.contracts.common import Answer
 from cloudphone_shared.contracts.warmup import WarmupFill, WarmupKey, WarmupPlan, WarmupResult
 from cloudphone_shared.errors import DomainError, Unavailable
 from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.context import deadline
 
 from .aggregation import Cache
 
@@ -25,6 +26,7 @@ _BUSY = 8
 """So many live compositions in flight are enough to make the warm-up wait, a quarter of a second at most per view."""
 _PAUSE = 0.01
 _LONGEST_WAIT = 0.25
+_VIEW_SECONDS = 5.0
 
 
 class Warming:
@@ -46,6 +48,8 @@ class Warming:
         async with self._slots:
             await self._yield_to_live()
             started = time.monotonic()
+            # Each view has the time a reader's would have, however many wait their turn in this call.
+            deadline.set(started + _VIEW_SECONDS)
             self._own += 1
             try:
                 outcome = await self._cache.warm(view, key.params)
