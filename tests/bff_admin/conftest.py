@@ -59,8 +59,13 @@ async def services(postgres: Postgres, valkey: Valkey) -> AsyncIterator[Services
 
 
 @asynccontextmanager
-async def console_of(services: Services, redis_url: str, **settings: str) -> AsyncIterator[Console]:
-    """One BFF process and its browser; `settings` by variable, in lower case and without the prefix."""
+async def console_of(
+    services: Services, redis_url: str, *, wait: bool = True, **settings: str
+) -> AsyncIterator[Console]:
+    """One BFF process and its browser; `settings` by variable, in lower case and without the prefix.
+
+    It is there once it hears the feeds, unless it is told not to `wait` for them.
+    """
     env = {
         **KEYS, "CLOUDPHONE_REDIS_URL": redis_url,
         **{f"CLOUDPHONE_{name.upper()}": value for name, value in settings.items()},
