@@ -16,11 +16,7 @@ from argon2 import PasswordHasher
 from cloudphone_cache.feed import Appender
 from cloudphone_cache.redis import parse
 from cloudphone_cache.worker import Owners, Writer
-
-try:
-    from cloudphone_core.app import main as app_service
-except ImportError:
-    app_service = None
+from cloudphone_core.app import main as app_service
 from cloudphone_core.billing import main as billing_service
 from cloudphone_core.device import main as device_service
 from cloudphone_core.user import main as user_service
@@ -51,7 +47,7 @@ AUTH = Auth(
 SCHEMAS = {
     "user": user_service.SCHEMA,
     "device": device_service.SCHEMA,
-    **({"app": app_service.SCHEMA} if app_service else {}),
+    "app": app_service.SCHEMA,
     "billing": billing_service.SCHEMA,
 }
 
@@ -184,16 +180,13 @@ async def running_services(urls: dict[str, str], redis_url: str) -> AsyncIterato
     """`urls` of an empty database per service."""
     services = Services()
     async with AsyncExitStack() as stack:
-        for service in SCHEMAS:
+        for service in SERVICES:
             await migrate(urls[service], service)
             services.databases[service] = Database(urls[service], schema=SCHEMAS[service], service=service, pool_size=8)
-        for service in SCHEMAS:
+        for service in SERVICES:
             app = _app(service, services)
             await stack.enter_async_context(started(app))
             services.wires[service] = Wire(app)
-        if app_service is None:
-            services.wires["app"] = Wire(None)
-            services.wires["app"].cut = True
         await _found(services)
         services.bus = await stack.enter_async_context(_announcing(services, redis_url))
         yield services
@@ -227,7 +220,7 @@ async def _announcing(services: Services, redis_url: str) -> AsyncIterator[Strai
     worker = services.identity("cache-worker")
     asking = {
         service: ServiceClient(service, url_of(service), bearer=worker.token, transport=services.wires[service])
-        for service in SCHEMAS
+        for service in SERVICES
     }
     owners = Owners(asking)
     appender = Appender(parse(redis_url), owners.changes)

@@ -12,7 +12,6 @@ from cloudphone_bff_admin.main import create_app
 from cloudphone_cache.redis import parse, patient_client
 from cloudphone_deploy.lifespan import started
 from cloudphone_shared.clients import SERVICES
-from tests.conditions import eventually
 from tests.in_process import KEYS, Services, running_services
 from tests.servers import Postgres, Valkey
 
@@ -48,7 +47,7 @@ class Console:
         return answer.json()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def services(postgres: Postgres, valkey: Valkey) -> AsyncIterator[Services]:
     client = patient_client(parse(valkey.url), read_timeout=5.0)
     await client.flushall()
@@ -77,9 +76,8 @@ async def console_of(
         http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://console.test"))
         http.cookies.jar.set_policy(_NoCookies())
         console = Console(http, services, app)
-        await eventually(
-            lambda: all(p.age_ms is not None for p in console.cache.feed_positions() if p.service != "app")
-        )
+        if wait:
+            assert await console.cache.listening(5.0)
         yield console
 
 

@@ -16,9 +16,11 @@ async def test_one_call_shows_the_device_its_owner_its_applications_and_its_use(
 ) -> None:
     ana = await services.user("Ana")
     device = await services.device("Pixel", owner=ana)
+    await services.installed(device)
     seen = await console.seen(f"/admin/devices/{device['id']}")
     assert seen["device"]["name"] == "Pixel"
     assert seen["owner"]["name"] == "Ana"
+    assert [each["appName"] for each in seen["applications"]] == ["Chess"]
     assert seen["usage"]["seconds"] == 0
 
 
