@@ -63,8 +63,10 @@ class Leader:
             woken.set()
 
         try:
-            while not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", _LOCK):
-                await asyncio.sleep(_STANDBY_SECONDS)  # waits for another process's lock
+            while not await connection.fetchval(  # noqa: ASYNC110  # another process's lock is waited for
+                "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", _LOCK
+            ):
+                await asyncio.sleep(_STANDBY_SECONDS)
             await connection.add_listener(runs.CHANNEL, wake)
             connection.add_termination_listener(wake)
             log.info("warmup_leader_elected", leader=self._name)
