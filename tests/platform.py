@@ -118,13 +118,15 @@ class Platform:
 
     def prepare(self) -> None:
         """Migrates and seeds."""
-        command = [sys.executable, "-m", "cloudphone_deploy.prepare"]
+        demo = Guard.get().folder / f"demo-{self.base}.json"
+        code = "import sys; from cloudphone_deploy.prepare import main; main(sys.argv[1:])"
+        command = [sys.executable, "-c", code, str(demo)]
         done = subprocess.run(
             command, env={**os.environ, **self.environment}, capture_output=True, check=False, timeout=120
         )
         if done.returncode:
             raise RuntimeError(f"prepare failed:\n{done.stderr.decode()[-4000:]}")
-        self.demo = json.loads(done.stdout)
+        self.demo = json.loads(demo.read_bytes())
 
     def start(self) -> None:
         self.prepare()
