@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import httpx
 
 from cloudphone_shared.settings import PORTS
-from tests.servers import Postgres, Server, free_port
+from tests.servers import Guard, Postgres, Server, free_port
 
 SERVICES = ("user", "device", "app", "billing")
 WORKERS = tuple(f"{service}-worker" for service in SERVICES)
