@@ -22,7 +22,8 @@ from cloudphone_shared.contracts.user import DataScope, Role
 SEED = 20260101
 USERS = 200
 DEVICES = 1_000
-INSTALLATIONS_EACH = 8
+INSTALLED = (2, 6, 10, 14)
+"""How many apps every first, second, third and fourth device has: 8 on average, and views of different sizes."""
 DAYS = 30
 FIRST_VERSION = 10**12 + 1
 """What every entity has once it is seeded: incarnation 1, counter 1."""
@@ -201,8 +202,8 @@ class Builder:
         )
 
     def _installations(self, devices: Sequence[SeedDevice], apps: Sequence[SeedApp]) -> Iterator[SeedInstallation]:
-        for device in devices:
-            for app in self._random.sample(apps, INSTALLATIONS_EACH):
+        for number, device in enumerate(devices):
+            for app in self._random.sample(apps, INSTALLED[number % len(INSTALLED)]):
                 installed = self._ago(29, 1)
                 yield SeedInstallation(
                     id=self._id(),
