@@ -20,6 +20,7 @@ Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 C = TypeVar("C")
 
+_PATH = re.compile(r"([^{}]*?)(?:/\{(\w+)\}(?:/([^/{}]+))?)?").fullmatch
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
@@ -47,7 +48,7 @@ class Door(Protocol[C]):
 
 
 class HotRoute(Generic[C]):
-    """`path` ends in one parameter, a UUID in lower case (`/admin/devices/{device_id}`), or has none.
+    """`path` has one parameter, a UUID in lower case, with at most one word after it (`/devices/{id}/holder`), or none.
 
     `may` is asked before anything else; `params` gives the parameters that are the caller's own.
     """
@@ -63,9 +64,10 @@ class HotRoute(Generic[C]):
         self.view = view
         self.may = may
         self._params = params
-        head, brace, name = path.rpartition("/{")
-        self.prefix = head if brace else path
-        self.parameter = name.rstrip("}") if brace else None
+        found = _PATH(path)
+        if found is None:
+            raise ValueError(f"{path} has more than one parameter, or more than one word after it")
+        self.prefix, self.parameter, self.suffix = found[1], found[2], found[3]
 
     def key(self, caller: C, value: str) -> str | None:
         """The view's key; None if the path's parameter is not one."""
@@ -84,7 +86,8 @@ class HotViews(Generic[C]):
         self._app = app
         self._cache = cache
         self._door = door
-        self._with = {route.prefix: route for route in routes if route.parameter is not None}
+        self._with = {route.prefix: route for route in routes if route.parameter is not None and route.suffix is None}
+        self._within = {(route.prefix, route.suffix): route for route in routes if route.suffix is not None}
         self._without = {route.prefix: route for route in routes if route.parameter is None}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,6 +95,9 @@ class HotViews(Generic[C]):
             path: str = scope["path"]
             head, _, value = path.rpartition("/")
             route = self._with.get(head) or self._without.get(path)
+            if route is None and self._within:
+                head, _, before = head.rpartition("/")
+                route, value = self._within.get((head, value)), before
             if route is not None and (answer := await self._answer(scope, route, value)) is not None:
                 await answer(scope, receive, send)
                 return
