@@ -49,6 +49,7 @@ from .views.cache_state import explain_view, show_cache, show_feed
 from .views.dashboard import dashboard, show_dashboard
 from .views.device_full import device_full, show_device
 from .views.device_history import list_device_applications, show_device_history
+from .views.device_holder import device_holder, show_device_holder
 from .views.device_list import device_card, list_devices
 from .views.fleet import list_nodes, list_templates
 from .views.order_full import order_full, show_order
@@ -60,7 +61,7 @@ from .views.user_list import list_users
 from .views.user_usage import list_usage_days
 from .views.warmups import list_warmup_runs, show_warmup_run, show_warmups
 
-VIEWS: list[View[Any]] = [dashboard, device_card, device_full, order_card, order_full, user_full]
+VIEWS: list[View[Any]] = [dashboard, device_card, device_full, device_holder, order_card, order_full, user_full]
 
 HANDLERS: list[ControllerRouterHandler] = [
     *SIGN_IN,
@@ -69,6 +70,7 @@ HANDLERS: list[ControllerRouterHandler] = [
     show_dashboard,
     list_devices, create_device, show_device, change_device, delete_device,
     list_device_applications, assign_device, show_device_history, unassign_device,
+    show_device_holder,
     install_app, change_installation, delete_installation,
     list_nodes, create_node, change_node, delete_node,
     list_orders, create_order, show_order, change_order, cancel_order,
