@@ -1,0 +1,63 @@
+"""Logging out, being suspended, and changing the password void what was signed before, at once and at both BFFs."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.conditions import eventually
+from tests.journeys.client import PASSWORD, Person, Staff
+from tests.journeys.conftest import OnNats
+
+pytestmark = pytest.mark.anyio
+
+
+async def _log_out(admin: Staff, member: Person) -> None:
+    await member.write("POST", "/auth/logout")
+
+
+async def _suspend(admin: Staff, member: Person) -> None:
+    await admin.write("POST", f"/admin/users/{member.ids['user']}/suspend", {"reason": "because"})
+
+
+async def _change_password(admin: Staff, member: Person) -> None:
+    passwords = {"currentPassword": PASSWORD, "newPassword": PASSWORD + "!"}
+    await member.write("POST", "/my/password", passwords, at=member.platform.url("bff-user"))
+
+
+@pytest.mark.parametrize("end", [_log_out, _suspend, _change_password], ids=["logout", "suspension", "password"])
+async def test_tokens_are_void_at_once_at_both_bffs(
+    platform: OnNats, admin: Staff, end: Callable[[Staff, Person], Awaitable[None]]
+) -> None:
+    """An administrator may enter at both; proven hits in front of the app are no way round it."""
+    user = await admin.new_user("Sam", role="admin")
+    tokens = platform.sign_in("bff-admin", user["email"], PASSWORD)
+    async with Person(platform, "bff-admin", tokens["accessToken"], ids={"user": user["id"]}) as member:
+        doors = [f"{at}/admin/users/{user['id']}" for at in platform.urls("bff-admin")]
+        doors += [f"{at}/my/profile" for at in platform.urls("bff-user")]
+        for door in doors * 2:
+            assert (await member.read(door)).status_code == 200
+        await end(admin, member)
+        ended = time.monotonic()
+
+        async def all_closed() -> bool:
+            return {(await member.read(door, carry=False)).status_code for door in doors} == {401}
+
+        await eventually(all_closed, within=1)
+        print(f"\nvoid at {len(doors)} processes after {(time.monotonic() - ended) * 1000:.0f} ms")
+        again = await member.http.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})
+        assert again.status_code in (401, 403), again.text
+
+
+async def test_a_refresh_token_is_good_for_once_and_its_second_use_closes_the_session(
+    platform: OnNats, customer: Person
+) -> None:
+    first = platform.sign_in("bff-user", customer.email, PASSWORD)
+    renewed = await customer.http.post("/auth/refresh", json={"refreshToken": first["refreshToken"]})
+    assert renewed.status_code == 200
+    async with Person(platform, "bff-user", renewed.json()["accessToken"]) as holder:
+        assert (await holder.read("/my/home")).status_code == 200
+        stolen = await customer.http.post("/auth/refresh", json={"refreshToken": first["refreshToken"]})
+        assert stolen.status_code == 401
+        later = await customer.http.post("/auth/refresh", json={"refreshToken": renewed.json()["refreshToken"]})
+        assert later.status_code == 401
