@@ -64,6 +64,7 @@ JOINED = Source.of("fwd=miss; collapsed")
 NOT_STORED = Source.of("fwd=miss")
 NOT_FRESH = Source.of("fwd=miss; detail=not-fresh")
 DEGRADED = Source.of("fwd=stale; fwd-status=503; detail=degraded")
+DEGRADED_HIT = Source.of("hit; detail=degraded")
 
 
 class _Memo:
@@ -82,6 +83,8 @@ def serve(
     view: View[Any], entry: Entry, source: Source, now_ms: int, as_of_ms: int | None, if_none_match: str | None
 ) -> Served:
     """`as_of_ms`: everything committed before then is in it; None when that cannot be said."""
+    if entry.degraded and (source is L1 or source is L2):
+        source = DEGRADED_HIT
     age = max(0, now_ms - entry.read_at) // 1000
     memo: _Memo | None = entry.memo
     if memo is not None and memo.age == age and memo.as_of == as_of_ms and memo.source is source:
