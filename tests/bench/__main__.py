@@ -203,7 +203,8 @@ async def changes(figures: Figures, platform: Platform, redis_url: str, staff: d
     try:
         async with aiohttp.ClientSession() as http:
             users = await _users(platform, http, staff)
-            await asyncio.sleep(2)
+            async with asyncio.timeout(30):
+                await asyncio.gather(*(_heard(reader, {("listening", 0)}) for reader in readers))
             for user in users:
                 url = f"{platform.url('user')}/v1/users/{user}"
                 async with http.patch(url, json={"name": f"Heard {user[-6:]}"}, headers=staff) as answer:

@@ -1,6 +1,6 @@
 """A reading process that says when it hears what: `python -m tests.bench.hearing REDIS_URL`.
 
-A line per change heard of the user service: nanoseconds since 1970, entity, version.
+First a line once every service's feed is heard, then one per change: nanoseconds since 1970, entity, version.
 """
 
 import asyncio
@@ -25,7 +25,12 @@ class Aloud(Knowledge):
 
 
 async def main(redis_url: str) -> None:
-    reading = asyncio.create_task(Tail(parse(redis_url), Aloud(SERVICES)).run())
+    knowledge = Aloud(SERVICES)
+    reading = asyncio.create_task(Tail(parse(redis_url), knowledge).run())
+    while knowledge.now_ms() >= knowledge.good_until:
+        await asyncio.sleep(0.01)
+    sys.stdout.write("0 listening 0\n")
+    sys.stdout.flush()
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     reading.cancel()
 
