@@ -151,7 +151,7 @@ async def statistics(session: AsyncSession, caller: Caller, now: datetime) -> An
         data=BillingStatistics(
             orders=sum(by_state.values()),
             by_state=by_state,
-            revenue_30d=revenue,
+            revenue_last_30_days=revenue,
             running_now=(await session.scalar(running.where(*within_scope(caller, UsageRow)))) or 0,
         ),
         entities={},

@@ -190,9 +190,9 @@ class BalanceSet(Request, frozen=True, kw_only=True):
 
 
 class BillingStatistics(Contract, frozen=True, kw_only=True):
-    """`revenue_30d`: paid and completed orders of the last 30 days, minor units per currency."""
+    """`revenue_last_30_days`: paid and completed orders of the last 30 days, minor units per currency."""
 
     orders: int
     by_state: dict[str, int]
-    revenue_30d: dict[str, int]
+    revenue_last_30_days: dict[str, int]
     running_now: int

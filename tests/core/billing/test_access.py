@@ -111,7 +111,7 @@ async def test_lists_and_statistics_stay_within_the_scope(world: World, acme: Ac
     assert await listed(world.staff(world.rival), f"&tenantId={world.acme}") == set()
     assert {acme.order_id, theirs["id"]} <= await listed(world.bff)
     numbers = (await world.ok("GET", "/v1/billing/statistics", world.staff(world.rival)))["data"]
-    assert numbers == {"orders": 1, "byState": {"pending": 1}, "revenue30D": {}, "runningNow": 0}
+    assert numbers == {"orders": 1, "byState": {"pending": 1}, "revenueLast30Days": {}, "runningNow": 0}
     assert (await world.client.get("/v1/billing/statistics", headers=world.as_ana)).status_code == 403
 
 
@@ -126,7 +126,7 @@ async def test_statistics_count_what_was_earned_and_what_runs(world: World) -> N
     assert answer["data"] == {
         "orders": 3,
         "byState": {"paid": 1, "completed": 1, "cancelled": 1},
-        "revenue30D": {"EUR": 500},
+        "revenueLast30Days": {"EUR": 500},
         "runningNow": 1,
     }
 
