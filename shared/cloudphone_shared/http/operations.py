@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from litestar import Response
+from litestar import Response, Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
@@ -12,6 +12,7 @@ from litestar.openapi.plugins import ScalarRenderPlugin, SwaggerRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.params import HeaderParameter
 
+from .app import PUBLIC
 from .preconditions import etag
 from .problems import problems
 
@@ -58,7 +59,7 @@ def documentation(title: str, version: str, description: str, tags: dict[str, st
         title=title,
         version=version,
         description=description,
-        path="/schema",
+        openapi_router=Router("/schema", route_handlers=[], opt=PUBLIC, include_in_schema=False),
         tags=[Tag(name=name, description=text) for name, text in tags.items()],
         use_handler_docstrings=True,
         operation_id_creator=_operation_id,

@@ -1,0 +1,60 @@
+"""The interface as it is documented, and what it answers to whatever fits the documents or does not."""
+
+import re
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+import uvicorn
+
+from tests.bff_admin.conftest import Console
+from tests.in_process import Services
+from tests.servers import free_port
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_every_operation_says_what_it_answers_and_how_it_refuses(console: Console) -> None:
+    document = (await console.get("/schema/openapi.json", by={})).json()
+    operations = [
+        operation for path in document["paths"].values() for verb, operation in path.items() if verb != "parameters"
+    ]
+    names = [operation["operationId"] for operation in operations]
+    assert len(names) == len(set(names)) and all(re.fullmatch(r"[a-z][A-Za-z]+", name) for name in names)
+    for operation in operations:
+        assert operation["description"] and operation["tags"], operation["operationId"]
+        answers = operation["responses"]
+        assert any(status.startswith("2") for status in answers), operation["operationId"]
+        for status in ("400", "401", "403", "429", "503"):
+            assert "application/problem+json" in answers[status]["content"], (operation["operationId"], status)
+
+
+async def test_the_internal_interface_is_not_documented(console: Console) -> None:
+    document = (await console.get("/schema/openapi.json", by={})).json()
+    assert not [path for path in document["paths"] if path.startswith(("/internal", "/health", "/metrics"))]
+
+
+async def test_the_documents_have_a_page(console: Console) -> None:
+    page = await console.get("/schema", by={})
+    assert page.status_code == 200
+    assert "text/html" in page.headers["Content-Type"]
+
+
+async def test_no_request_meets_an_undocumented_answer_or_a_bug(
+    console: Console, services: Services, tmp_path: Path
+) -> None:
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(console.app, port=port, lifespan="off", log_level="warning"))
+    async with anyio.create_task_group() as group:
+        group.start_soon(server.serve)
+        command = [
+            sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{port}/schema/openapi.json",
+            "--header", f"Authorization: {services.root['Authorization']}",
+            "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+            "--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--seed", "1", "--no-color",
+            "--exclude-path", "/auth/logout",
+        ]  # fmt: skip
+        done = await anyio.run_process(command, check=False, cwd=tmp_path)
+        server.should_exit = True
+    assert done.returncode == 0, done.stdout.decode()[-20_000:]
