@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from argon2 import PasswordHasher
 
+from cloudphone_cache import main as warmups
 from cloudphone_cache.feed import Appender
 from cloudphone_cache.redis import parse
 from cloudphone_cache.worker import Owners, Writer
@@ -187,9 +188,20 @@ async def running_services(urls: dict[str, str], redis_url: str) -> AsyncIterato
             app = _app(service, services)
             await stack.enter_async_context(started(app))
             services.wires[service] = Wire(app)
+        worker = warmups.create_app(
+            database=await _warmups(urls["user"]), verifier=services.verifier(), cursor_key="c" * 32
+        )
+        await stack.enter_async_context(started(worker))
+        services.wires["cache-worker"] = Wire(worker)
         await _found(services)
         services.bus = await stack.enter_async_context(_announcing(services, redis_url))
         yield services
+
+
+async def _warmups(url: str) -> Database:
+    """The cache worker's tables stand beside another's, as in production."""
+    await migrate(url, "cache")
+    return Database(url, schema="warmup", service="cache", pool_size=2)
 
 
 def _app(service: str, services: Services) -> Any:

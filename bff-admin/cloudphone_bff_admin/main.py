@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import httpx
@@ -14,6 +14,7 @@ from cloudphone_shared import entities
 from cloudphone_shared.auth import JWKS_PATH, Caller, ServiceIdentity, TokenVerifier
 from cloudphone_shared.clients import SERVICES, CoreClients
 from cloudphone_shared.clients.warmup import WarmupClient
+from cloudphone_shared.contracts.examples import EXAMPLES
 from cloudphone_shared.errors import DomainError, NotFound, Unavailable
 from cloudphone_shared.http.client import ServiceClient
 from cloudphone_shared.settings import Auth, Front, Limits, Network, Redis, load
@@ -61,6 +62,9 @@ def create_app(
     @asynccontextmanager
     async def clients(app: Litestar) -> AsyncGenerator[None]:
         async with core:
+            # At once rather than at the first miss; without the user service, then.
+            with suppress(Unavailable):
+                await identity.token()
             yield
         await worker.close()
 
@@ -76,5 +80,6 @@ def create_app(
         candidates=partial(candidates, core),
         provide={"core": core, "warmups": WarmupClient(worker)},
         openapi=DOCUMENTS,
+        examples=EXAMPLES,
         lifespan=[clients],
     )

@@ -1,9 +1,10 @@
 """A BFF as an ASGI app: proven hits in front, then what every answer needs, then the edge and the handlers."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
@@ -14,7 +15,7 @@ from cloudphone_shared.http.app import Lifespan
 from cloudphone_shared.http.app import create_app as http_app
 from cloudphone_shared.http.cors import CrossOrigin
 from cloudphone_shared.http.lists import list_query
-from cloudphone_shared.http.operations import name_version
+from cloudphone_shared.http.operations import illustrate, name_version
 from cloudphone_shared.limits import Limiter
 from cloudphone_shared.settings import Front, Limits
 
@@ -30,7 +31,8 @@ class ViewsApp:
 
     `sees` says whether a caller belongs to an audience, `still_valid` whether a caller's session stands,
     `candidates` what the warm-up should fill. `provide` are what handlers may ask for by name beside `caller`,
-    `cache`, `screens`, `asked` (a list's query) and `attempts` (of callers without a token).
+    `cache`, `screens`, `asked` (a list's query) and `attempts` (of callers without a token). `examples` illustrate the
+    documents.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ViewsApp:
         candidates: Candidates,
         provide: Mapping[str, object],
         openapi: OpenAPIConfig,
+        examples: Iterable[msgspec.Struct] = (),
         lifespan: Sequence[Lifespan] = (),
     ) -> None:
         self.cache = cache
@@ -77,6 +80,7 @@ class ViewsApp:
             after_request=name_version,
         )
         self.litestar = edge.litestar
+        illustrate(self.litestar.openapi_schema, examples)
         door = FrontDoor(verifier.known, still_valid, sees, gate)
         hot = HotViews(Frame(edge, cache), cache, door, hot_routes(handlers))
         self._app: Any = CrossOrigin(hot, front.cors_origins) if front.cors_origins else hot

@@ -14,6 +14,13 @@ from tests.servers import free_port
 
 pytestmark = pytest.mark.anyio
 
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+)
+
 
 async def test_every_operation_says_what_it_answers_and_how_it_refuses(console: Console) -> None:
     document = (await console.get("/schema/openapi.json", by={})).json()
@@ -28,6 +35,13 @@ async def test_every_operation_says_what_it_answers_and_how_it_refuses(console: 
         assert any(status.startswith("2") for status in answers), operation["operationId"]
         for status in ("400", "401", "403", "429", "503"):
             assert "application/problem+json" in answers[status]["content"], (operation["operationId"], status)
+
+
+async def test_what_a_caller_sends_is_shown_by_example(console: Console) -> None:
+    document = (await console.get("/schema/openapi.json", by={})).json()
+    schemas = document["components"]["schemas"]
+    for name in ("Credentials", "DeviceCreate", "DevicePatch", "UserCreate", "OrderCreate", "Device", "User", "Order"):
+        assert schemas[name]["examples"], name
 
 
 async def test_the_internal_interface_is_not_documented(console: Console) -> None:
@@ -51,8 +65,8 @@ async def test_no_request_meets_an_undocumented_answer_or_a_bug(
         command = [
             sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{port}/schema/openapi.json",
             "--header", f"Authorization: {services.root['Authorization']}",
-            "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-            "--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--seed", "1", "--no-color",
+            "--checks", ",".join(CHECKS),
+            "--phases", "examples,coverage,fuzzing", "--max-examples", "2", "--seed", "1", "--no-color",
             "--exclude-path", "/auth/logout",
         ]  # fmt: skip
         done = await anyio.run_process(command, check=False, cwd=tmp_path)

@@ -1,6 +1,7 @@
 """How a BFF's operations are declared and documented."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -9,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import ScalarRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.openapi.spec import Components, OpenAPI, SecurityScheme, Tag
 from litestar.params import HeaderParameter
 
 from .app import PUBLIC
@@ -20,11 +21,19 @@ T = TypeVar("T")
 
 IfMatch = Annotated[
     str | None,
-    HeaderParameter(name="If-Match", description="The resource's own ETag, as in `\"v1000000000017\"`; never a view's"),
+    HeaderParameter(
+        name="If-Match",
+        pattern=r'^(\*|"v[0-9]{1,16}")$',
+        description="The resource's own ETag, as in `\"v1000000000017\"`; never a view's",
+    ),
 ]
 IdempotencyKey = Annotated[
     str | None,
-    HeaderParameter(name="Idempotency-Key", description="Sent again with the same body, the first answer comes back"),
+    HeaderParameter(
+        name="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,255}$",
+        description="Sent again with the same body, the first answer comes back",
+    ),
 ]
 
 BEARER = "bearer"
@@ -69,6 +78,14 @@ def documentation(title: str, version: str, description: str, tags: dict[str, st
         ),
         security=[{BEARER: []}],
     )
+
+
+def illustrate(document: OpenAPI, examples: Iterable[msgspec.Struct]) -> None:
+    """Puts examples to the schemas of their types, as far as the document has them."""
+    schemas = document.components.schemas if document.components else {}
+    for example in examples:
+        if (schema := schemas.get(type(example).__name__)) is not None:
+            schema.examples = [msgspec.to_builtins(example)]
 
 
 def _operation_id(handler: HTTPRouteHandler, method: object, path: object) -> str:
