@@ -17,6 +17,7 @@ _BODIES: dict[str, object] = {
     "AppPatch": {"name": "Taken"},
     "AppVersionCreate": {"versionCode": 99, "versionName": "9.9", "sha256": "a" * 64, "size": 1},
     "BalanceSet": {"currency": "USD", "available": 1},
+    "DeviceAssign": {"ownerId": str(uuid4())},
     "DevicePatch": {"name": "Taken"},
     "InstallationPatch": {"state": "uninstalling"},
     "NodePatch": {"name": "Taken"},

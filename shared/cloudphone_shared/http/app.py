@@ -54,7 +54,7 @@ async def provide_caller(request: Request[Any, Any, Any]) -> Caller:
 
 
 class Utf8Request(Request[Any, Any, Any]):
-    """Litestar turns JSON that cannot be parsed into a 400, but not a body that is no UTF-8."""
+    """Litestar turns JSON that cannot be parsed into a 400, but not what is no UTF-8 or nested too deep."""
 
     __slots__ = ()
 
@@ -63,6 +63,8 @@ class Utf8Request(Request[Any, Any, Any]):
             return await super().json()
         except UnicodeDecodeError:
             raise Invalid("The body is not UTF-8") from None
+        except RecursionError:
+            raise Invalid("The body is nested too deep") from None
 
 
 def create_app(
