@@ -17,7 +17,6 @@ _BODIES: dict[str, object] = {
     "AppPatch": {"name": "Taken"},
     "AppVersionCreate": {"versionCode": 99, "versionName": "9.9", "sha256": "a" * 64, "size": 1},
     "BalanceSet": {"currency": "USD", "available": 1},
-    "DeviceAssign": {"ownerId": str(uuid4())},
     "DevicePatch": {"name": "Taken"},
     "InstallationPatch": {"state": "uninstalling"},
     "NodePatch": {"name": "Taken"},
@@ -93,8 +92,8 @@ async def _attack(person: Person, ids: dict[str, str], names: set[str] | None = 
     for method, path, body in await _operations(person):
         parameters = set(re.findall(r"{(\w+)}", path))
         if parameters and (names is None or parameters <= names):
-            url = path.format_map(ids)
-            answers[f"{method} {path}"] = await person.http.request(method, url, json=_BODIES.get(body, {}))
+            asked = {**_BODIES, "DeviceAssign": {"ownerId": ids["user_id"]}}.get(body, {})
+            answers[f"{method} {path}"] = await person.http.request(method, path.format_map(ids), json=asked)
     return answers
 
 
