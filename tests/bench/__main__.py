@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import asyncpg
 import jwt
+import psutil
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -76,6 +77,11 @@ class BenchServer(Process):
         environment["CLOUDPHONE_RATE_LIMITS"] = "1000/s,500000/min"
         super().__init__(("bff-admin",), environment, self.bench_port, [self.bench_port])
         self._layer = layer
+
+    def cpu_seconds(self) -> float:
+        assert self.process
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
 
     def command(self) -> Sequence[str]:
         return [sys.executable, "-m", "tests.bench.server", str(self.bench_port), self._layer]
@@ -171,10 +177,13 @@ async def hits(
         )
     for number in range(rounds):
         for name in TARGETS if number % 2 == 0 else reversed(TARGETS):
+            server = servers[ROUTES[name].server]
+            before = server.cpu_seconds()
             load = await run(
                 "127.0.0.1", servers[ROUTES[name].server].bench_port, requests[name],
                 connections=CONNECTIONS, seconds=seconds,
             )  # fmt: skip
+            figures.add(f"{name}_cpu_us", (server.cpu_seconds() - before) / load.total * 1e6, "µs of the server's CPU")
             figures.add(f"{name}_rps", load.rps, "requests/s")
             figures.add(f"{name}_p50_ms", load.p50_ms, "ms")
             figures.add(f"{name}_p99_ms", load.p99_ms, "ms")

@@ -43,9 +43,11 @@ class Figures:
         for name in names:
             values, _ = self._rounds[f"{name}_rps"]
             p50, p99 = self.median(f"{name}_p50_ms"), self.median(f"{name}_p99_ms")
+            cpu = self.median(f"{name}_cpu_us")
             spread = f"({min(values):,.0f} – {max(values):,.0f})"
             lines.append(
-                f"{name:24}{statistics.median(values):>12,.0f}{spread:>20}{p50:>9.2f}{p99:>9.2f}{p99 / p50:>9.1f}"
+                f"{name:24}{statistics.median(values):>12,.0f}{spread:>20}"
+                f"{p50:>9.2f}{p99:>9.2f}{p99 / p50:>9.1f}{cpu:>8.0f}"
                 f"{self.ratio(f'{name}_rps', f'{against}_rps'):>22.2f}"
             )
         return "\n".join(lines)

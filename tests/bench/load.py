@@ -12,7 +12,10 @@ from typing import NamedTuple, cast
 
 
 class Load(NamedTuple):
-    """Requests/s over the counted time, latencies in ms, answers that were not 200, and answers by their detail."""
+    """Requests/s over the counted time, latencies in ms, answers that were not 200, and answers by their detail.
+
+    `total` counts every answer, those before and after the counted time too.
+    """
 
     rps: float
     p50_ms: float
@@ -20,6 +23,7 @@ class Load(NamedTuple):
     answers: int
     refused: int
     details: dict[str, int]
+    total: int
 
 
 class _Connection(asyncio.Protocol):
@@ -75,8 +79,10 @@ class _Run:
         self._open = connections
         self.closed = asyncio.Event()
         self._seen = 0
+        self.total = 0
 
     def answered(self, buffer: bytes, end: int, seconds: float) -> None:
+        self.total += 1
         if not self.counting:
             return
         self.latencies.append(seconds)
@@ -134,4 +140,5 @@ async def run(
         answers=len(latencies),
         refused=state.refused,
         details=state.details,
+        total=state.total,
     )
