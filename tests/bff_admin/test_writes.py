@@ -1,6 +1,8 @@
 """Writes go to one service with the caller's token, and come back with what the next read must show."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -77,6 +79,55 @@ async def test_an_order_lives_through_the_console(console: Console, services: Se
     assert (await console.seen(f"/admin/users/{ana['id']}"))["orders"][0]["state"] == "cancelled"
     await written(console, "PATCH", f"/admin/plans/{plan['id']}", {"name": "Starter"})
     assert (await console.seen(path))["plan"]["name"] == "Starter"
+
+
+@contextmanager
+def nothing_heard(services: Services) -> Iterator[None]:
+    """Relays hold their announcements back: only what the write's own answer said can make a cached view fall."""
+    services.bus.held.clear()
+    try:
+        yield
+    finally:
+        services.bus.held.set()
+
+
+async def test_a_new_order_is_on_its_users_screen_before_it_is_announced(console: Console, services: Services) -> None:
+    ana, plan = await services.user("Ana"), await services.plan()
+    path = f"/admin/users/{ana['id']}"
+    assert (await console.seen(path))["orders"] == []
+    with nothing_heard(services):
+        order = await written(console, "POST", "/admin/orders", {"planId": plan["id"], "userId": ana["id"]})
+        assert [each["id"] for each in (await console.seen(path))["orders"]] == [order["id"]]
+
+
+async def test_a_device_changes_hands_on_both_users_screens_before_it_is_announced(
+    console: Console, services: Services
+) -> None:
+    ana = await services.user("Ana")
+    device = await services.device("Pixel")
+    path = f"/admin/users/{ana['id']}"
+    assert (await console.seen(path))["devices"]["total"] == 0
+    with nothing_heard(services):
+        await written(console, "POST", f"/admin/devices/{device['id']}/assign", {"ownerId": ana["id"]})
+        assert (await console.seen(path))["devices"]["items"][0]["name"] == "Pixel"
+        await written(console, "POST", f"/admin/devices/{device['id']}/unassign")
+        assert (await console.seen(path))["devices"]["total"] == 0
+
+
+async def test_an_installation_is_on_the_devices_screen_before_it_is_announced(
+    console: Console, services: Services
+) -> None:
+    device, other = await services.device(), await services.device()
+    version = (await services.installed(other))["appVersionId"]
+    path = f"/admin/devices/{device['id']}"
+    assert (await console.seen(path))["applications"] == []
+    with nothing_heard(services):
+        body = {"deviceId": device["id"], "appVersionId": version}
+        installation = await written(console, "POST", "/admin/installations", body)
+        assert [each["id"] for each in (await console.seen(path))["applications"]] == [installation["id"]]
+        state = {"state": "downloading"}
+        await written(console, "PATCH", f"/admin/installations/{installation['id']}", state)
+        assert (await console.seen(path))["applications"][0]["state"] == "downloading"
 
 
 async def test_plans_nodes_and_templates_come_and_go(console: Console) -> None:

@@ -30,9 +30,13 @@ def check_times(record: UsageRecordCreate, now: datetime) -> None:
         raise Invalid("stoppedAt must lie between startedAt and now")
 
 
-async def record_usage(session: AsyncSession, tenant_id: UUID, record: UsageRecordCreate, at: datetime) -> UsageRow:
-    """The run as it stands afterwards. Raises Conflict when the interval overlaps another run of the device, or
-    when the run is known otherwise."""
+async def record_usage(
+    session: AsyncSession, tenant_id: UUID, record: UsageRecordCreate, at: datetime
+) -> dict[str, int]:
+    """What changed, with versions; nothing when the run was known so.
+
+    Raises Conflict when the interval overlaps another run of the device, or when the run is known otherwise.
+    """
     await _one_at_a_time(session, record.device_id)
     run = (await session.execute(select(UsageRow).where(UsageRow.run_id == record.run_id))).scalar_one_or_none()
     if run is None:
@@ -41,15 +45,14 @@ async def record_usage(session: AsyncSession, tenant_id: UUID, record: UsageReco
         raise Conflict("The run is recorded with another device, user or start")
     # A start heard after its stop tells nothing new.
     if record.stopped_at is None or record.stopped_at == run.stopped_at:
-        return run
+        return {}
     if run.stopped_at is not None:
         _adjust(session, run, record.stopped_at, record, at)
     run.stopped_at, run.closed_by = record.stopped_at, record.closed_by
-    await _announce(session, run)
-    return run
+    return await _announce(session, run)
 
 
-async def _begin(session: AsyncSession, tenant_id: UUID, record: UsageRecordCreate) -> UsageRow:
+async def _begin(session: AsyncSession, tenant_id: UUID, record: UsageRecordCreate) -> dict[str, int]:
     known = exists().where(UsageRow.user_id == record.user_id, UsageRow.device_id == record.device_id)
     first = not await session.scalar(select(known))
     run = UsageRow(
@@ -63,8 +66,7 @@ async def _begin(session: AsyncSession, tenant_id: UUID, record: UsageRecordCrea
         closed_by=record.closed_by if record.stopped_at else None,
     )
     session.add(run)
-    await _announce(session, run, *([entities.usage_of(run.user_id)] if first else []))
-    return run
+    return await _announce(session, run, *([entities.usage_of(run.user_id)] if first else []))
 
 
 def _adjust(
@@ -85,7 +87,7 @@ def _adjust(
     )
 
 
-async def _announce(session: AsyncSession, run: UsageRow, *more: str) -> None:
+async def _announce(session: AsyncSession, run: UsageRow, *more: str) -> dict[str, int]:
     try:
         await session.flush()
     except IntegrityError as error:
@@ -98,7 +100,7 @@ async def _announce(session: AsyncSession, run: UsageRow, *more: str) -> None:
         stopped_at=run.stopped_at,
         tenant_id=run.tenant_id,
     )
-    await announce(session, event, entities.usage(run.device_id), *more)
+    return await announce(session, event, entities.usage(run.device_id), *more)
 
 
 def _refusal(error: IntegrityError) -> Exception:

@@ -79,8 +79,8 @@ async def create_plan(
     request: Request[Any, Any, Any], data: JSONBody[PlanCreate], billing: Stand, caller: Who, key: Key = None
 ) -> Response[Any]:
     async def make(session: AsyncSession) -> Reply:
-        plan_id = await service.create_plan(session, caller, data, billing.now())
-        return _created(f"/v1/plans/{plan_id}", await queries.plan(session, plan_id))
+        plan_id, announced = await service.create_plan(session, caller, data, billing.now())
+        return _created(f"/v1/plans/{plan_id}", _with(announced, await queries.plan(session, plan_id)))
 
     return await _once(request, billing, caller, key, make)
 
@@ -147,8 +147,10 @@ async def create_order(
         caller.require("orders:manage")
 
     async def make(session: AsyncSession) -> Reply:
-        order_id = await service.create_order(session, data.plan_id, user, device, actor=caller.id, at=billing.now())
-        return _created(f"/v1/orders/{order_id}", await queries.order(session, caller, order_id))
+        order_id, announced = await service.create_order(
+            session, data.plan_id, user, device, actor=caller.id, at=billing.now()
+        )
+        return _created(f"/v1/orders/{order_id}", _with(announced, await queries.order(session, caller, order_id)))
 
     user = await owners.active_user(billing.core, caller, user_id)
     device = data.device_id and await owners.device_for(
@@ -252,9 +254,9 @@ async def record_usage(
     tenant_id = await _tenant_of_run(billing, caller, data)
 
     async def make(session: AsyncSession) -> Reply:
-        await metering.record_usage(session, tenant_id, data, billing.now())
+        announced = await metering.record_usage(session, tenant_id, data, billing.now())
         place = {"Location": f"/v1/usage-records/{data.run_id}"}
-        return Reply.of(await usage.usage_record(session, caller, data.run_id), headers=place)
+        return Reply.of(_with(announced, await usage.usage_record(session, caller, data.run_id)), headers=place)
 
     return await _once(request, billing, caller, key, make)
 
@@ -298,6 +300,11 @@ async def _once(
 ) -> Response[Any]:
     same = request_hash(caller.id, request.method, request.url.path, await request.body())
     return (await idempotent(billing.database, caller.tenant_id, key, same, make)).response()
+
+
+def _with(announced: dict[str, int], answer: Answer[Any]) -> Answer[Any]:
+    """What the write changed beside what it answers with, such as a collection: its caller's next read shows it."""
+    return msgspec.structs.replace(answer, entities={**answer.entities, **announced})
 
 
 def _created(place: str, answer: Answer[Any]) -> Reply:

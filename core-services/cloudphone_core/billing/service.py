@@ -27,7 +27,9 @@ UNBOUND: frozenset[OrderState] = frozenset({"pending", "provisioning"})
 """The states in which an order's device can still be named."""
 
 
-async def create_plan(session: AsyncSession, caller: Caller, new: PlanCreate, at: datetime) -> UUID:
+async def create_plan(
+    session: AsyncSession, caller: Caller, new: PlanCreate, at: datetime
+) -> tuple[UUID, dict[str, int]]:
     _sees_all_tenants(caller)
     plan = PlanRow(
         id=uuid7(),
@@ -41,8 +43,7 @@ async def create_plan(session: AsyncSession, caller: Caller, new: PlanCreate, at
     )
     session.add(plan)
     event = PlanChanged(plan_id=plan.id, changed=["created"])
-    await announce(session, event, entities.plan(plan.id), entities.plans())
-    return plan.id
+    return plan.id, await announce(session, event, entities.plan(plan.id), entities.plans())
 
 
 async def change_plan(
@@ -71,7 +72,7 @@ async def delete_plan(session: AsyncSession, caller: Caller, plan_id: UUID, *, e
 
 async def create_order(
     session: AsyncSession, plan_id: UUID, user: User, device: Device | None, *, actor: str, at: datetime
-) -> UUID:
+) -> tuple[UUID, dict[str, int]]:
     """At the plan's price. Raises NotFound for an unknown plan, Conflict for one that is no longer offered."""
     plan = await _offered(session, plan_id)
     person = await _newest(session, entities.user(user.id), user.version, user.name, user.email)
@@ -102,8 +103,7 @@ async def create_order(
         currency=order.currency,
         tenant_id=order.tenant_id,
     )
-    await announce(session, event, entities.order(order.id), entities.orders_of(user.id))
-    return order.id
+    return order.id, await announce(session, event, entities.order(order.id), entities.orders_of(user.id))
 
 
 async def cancel_order(
