@@ -59,9 +59,19 @@ from .views.tenants import list_tenants
 from .views.user_full import show_user, user_full
 from .views.user_list import list_users
 from .views.user_usage import list_usage_days
+from .views.user_usage_full import show_user_usage, user_usage_full
 from .views.warmups import list_warmup_runs, show_warmup_run, show_warmups
 
-VIEWS: list[View[Any]] = [dashboard, device_card, device_full, device_holder, order_card, order_full, user_full]
+VIEWS: list[View[Any]] = [
+    dashboard,
+    device_card,
+    device_full,
+    device_holder,
+    order_card,
+    order_full,
+    user_full,
+    user_usage_full,
+]
 
 HANDLERS: list[ControllerRouterHandler] = [
     *SIGN_IN,
@@ -79,6 +89,6 @@ HANDLERS: list[ControllerRouterHandler] = [
     list_tenants, create_tenant,
     record_usage,
     list_users, create_user, show_user, change_user, delete_user,
-    set_balance, reinstate_user, suspend_user, list_usage_days,
+    set_balance, reinstate_user, suspend_user, show_user_usage, list_usage_days,
     show_warmups, pause_warmups, resume_warmups, list_warmup_runs, run_warmup, show_warmup_run, reschedule_warmups,
 ]  # fmt: skip
