@@ -180,13 +180,19 @@ class Cache:
         self, view: View[Any], key: str, entry: Entry, source: Source, sees: Sees, if_none_match: str | None = None
     ) -> Served:
         """An entry as a response to a caller. Raises absence, and Unavailable when who may see it cannot be asked."""
+        if not self.may_see(view, entry, sees):
+            raise self._refusal(view, entry, sees)
+        return self.respond(view, key, entry, source, if_none_match)
+
+    def respond(
+        self, view: View[Any], key: str, entry: Entry, source: Source, if_none_match: str | None = None
+    ) -> Served:
+        """An entry as a response to who may see it."""
         now = self.knowledge.now_ms()
         if source is L1 or source is L2:
             self.counts["hits_l1" if source is L1 else "hits_l2"] += 1
             if now + entry.cost_ms * _EAGER_MS > entry.fresh_until:
                 self._refresh_if_due(view, key, entry, now)
-        if not self.may_see(view, entry, sees):
-            raise self._refusal(view, entry, sees)
         return serve(view, entry, source, now, self._as_of(view, entry), if_none_match)
 
     def heed(self, token: str) -> None:
@@ -300,6 +306,7 @@ class Cache:
         return {key: entry or self.local.get(key) for key, entry in found.items()}
 
     def may_see(self, view: View[Any], entry: Entry, sees: Sees) -> bool:
+        """Nobody sees what is absent; everything else, who belongs to its audience."""
         if entry.kind == NEGATIVE:
             return False
         if not sees(entry.audience):

@@ -11,7 +11,7 @@ from .aggregation import Cache
 from .entry import Entry, load
 from .freshness import token_in
 from .redis import REDIS_ERRORS, Later
-from .response import L1, L2, Served, Source
+from .response import L1, L2
 from .view import Audience, View
 
 Scope = MutableMapping[str, Any]
@@ -68,9 +68,14 @@ class HotRoute(Generic[C]):
         if found is None:
             raise ValueError(f"{path} has more than one parameter, or more than one word after it")
         self.prefix, self.parameter, self.suffix = found[1], found[2], found[3]
+        # Most keys are a name and the path's parameter: those need no formatting.
+        plain = params is None and view.template == f"{view.name}:{{{self.parameter}}}"
+        self._plain = view.name + ":" if plain else None
 
     def key(self, caller: C, value: str) -> str | None:
         """The view's key; None if the path's parameter is not one."""
+        if self._plain is not None:
+            return self._plain + value if _UUID(value) is not None else None
         params = dict(self._params(caller)) if self._params else {}
         if self.parameter is not None:
             if _UUID(value) is None:
@@ -142,15 +147,8 @@ class HotViews(Generic[C]):
         if entry is None or not self._cache.may_see(view, entry, lambda audience: door.sees(caller, audience)):
             door.mark(scope, caller)
             return None
-        return self._served(view, key, entry, source, caller, if_none_match)
-
-    def _served(
-        self, view: View[Any], key: str, entry: Entry, source: Source, caller: C, if_none_match: str | None
-    ) -> Served:
         self._cache.counts["front"] += 1
-        return self._cache.answer(
-            view, key, entry, source, lambda audience: self._door.sees(caller, audience), if_none_match
-        )
+        return self._cache.respond(view, key, entry, source, if_none_match)
 
     async def _count(self, limit_key: bytes, command: bytes) -> object:
         try:

@@ -169,16 +169,18 @@ class Appender:
             arguments += _arguments(item)
         pause = 0.05
         while True:
-            try:
-                taken, why, last = cast("list[Any]", await self._run(stream_of(service), arguments))
+            reply = None
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                reply = cast("list[Any]", await self._run(stream_of(service), arguments))
+            if _cancelled():
+                raise asyncio.CancelledError
+            if reply is not None:
+                taken, why, last = reply
                 self.appended += taken
                 return taken, why.decode(), last.decode()
-            except (RedisError, OSError, TimeoutError):
-                if _cancelled():
-                    raise asyncio.CancelledError from None
-                self.waits += 1
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 1.0)
+            self.waits += 1
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
 
     async def _run(self, key: str, arguments: list[bytes | int | str]) -> Any:
         try:
@@ -204,7 +206,7 @@ class Appender:
 
 
 def _cancelled() -> bool:
-    # redis-py turns a cancellation that meets its own time-out into an error of its own.
+    # redis-py may swallow a cancellation that arrives while it connects or times out.
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

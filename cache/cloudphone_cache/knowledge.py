@@ -198,7 +198,12 @@ class Knowledge:
 
     def as_of(self, services: Iterable[str]) -> int:
         """Milliseconds since 1970: everything these services committed before then has been heard."""
-        return min((self.services[service].as_of for service in services), default=0)
+        least = _NOT_HEARD
+        for service in services:
+            as_of = self.services[service].as_of
+            if as_of < least:
+                least = as_of
+        return 0 if least == _NOT_HEARD else least
 
     def verdict(self, deps: Dependencies) -> Verdict:
         """`holds`, with the first reason against it in words."""

@@ -21,6 +21,8 @@ class Local:
         return entry
 
     def put(self, key: str, entry: Entry) -> None:
+        if not self._limit:
+            return
         self.drop(key)
         if entry.size > self._limit:
             return

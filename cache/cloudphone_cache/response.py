@@ -11,11 +11,13 @@ from .view import View
 Headers = list[tuple[bytes, bytes]]
 Send = Callable[[Any], Awaitable[None]]
 
-_ALWAYS: Headers = [
+_COMPLETE: Headers = [
     (b"content-type", b"application/json"),
     (b"cache-control", b"private, no-cache"),
     (b"x-content-type-options", b"nosniff"),
+    (b"x-view-complete", b"true"),
 ]
+_INCOMPLETE: Headers = [*_COMPLETE[:-1], (b"x-view-complete", b"false")]
 
 
 class Served:
@@ -49,11 +51,11 @@ class Served:
 class Source(NamedTuple):
     """Where an answer came from, as Cache-Status (RFC 9211) says it."""
 
-    text: bytes
+    header: tuple[bytes, bytes]
 
     @classmethod
     def of(cls, text: str) -> "Source":
-        return cls(b"cloudphone; " + text.encode())
+        return cls((b"cache-status", b"cloudphone; " + text.encode()))
 
 
 L1 = Source.of("hit; detail=l1")
@@ -92,7 +94,7 @@ def serve(
     else:
         body = entry.body_at(view, now_ms)
         headers = _headers(view, entry, source, age, as_of_ms, len(body))
-        if not entry.degraded and as_of_ms is not None:
+        if source is not L2 and not entry.degraded and as_of_ms is not None:
             entry.memo = _Memo(source, age, as_of_ms, headers)
     if if_none_match is not None and entry.etag and matches(if_none_match, entry.etag):
         unchanged = [header for header in headers if header[0] not in (b"content-type", b"content-length")]
@@ -102,22 +104,29 @@ def serve(
 
 def _headers(view: View[Any], entry: Entry, source: Source, age: int, as_of_ms: int | None, length: int) -> Headers:
     headers = [
-        *_ALWAYS,
+        *(_COMPLETE if entry.complete else _INCOMPLETE),
         (b"content-length", b"%d" % length),
-        (b"cache-status", source.text),
+        source.header,
         (b"age", b"%d" % age),
-        (b"x-view-complete", b"true" if entry.complete else b"false"),
     ]
     if as_of_ms is not None:
-        headers.append((b"x-fresh-as-of", spell_time(as_of_ms)))
+        headers.append(_fresh_as_of(as_of_ms))
     if entry.etag:
         headers.append((b"etag", entry.etag))
-    if bounds := view.bounds:
-        headers.append((b"x-view-bounded", ", ".join(f"{name}={life:g}" for name, life in bounds.items()).encode()))
+    if view.bounds:
+        headers.append(_bounded(view))
     return headers
 
 
+def _bounded(view: View[Any]) -> tuple[bytes, bytes]:
+    return b"x-view-bounded", ", ".join(f"{name}={life:g}" for name, life in view.bounds.items()).encode()
+
+
 @lru_cache(maxsize=1024)
+def _fresh_as_of(ms: int) -> tuple[bytes, bytes]:
+    return b"x-fresh-as-of", spell_time(ms)
+
+
 def spell_time(ms: int) -> bytes:
     """RFC 3339, UTC, milliseconds."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()

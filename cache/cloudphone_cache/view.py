@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cached_property
 from string import Formatter
 from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints, overload
 
@@ -188,7 +189,7 @@ class View(Generic[Shape]):
             self._schema = int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "big")
         return self._schema
 
-    @property
+    @cached_property
     def bounds(self) -> dict[str, float]:
         """Fields outside the freshness promise, with the seconds they may be old; `*` is the whole view."""
         if self.bounded_to is not None:

@@ -95,7 +95,7 @@ class Library:
     def owners(self) -> dict[str, Owner]:
         return {owner.name: owner for owner in (self.books, self.people)}
 
-    def shelve(self, number: int, title: str = "Emma", holder: str | None = "ana") -> None:
+    def shelve(self, number: object, title: str = "Emma", holder: str | None = "ana") -> None:
         self.books.commit(f"book:{number}", {"title": title, "holder": holder})
         self.books.commit(f"loans:{number}", ["first"])
         if holder is not None and f"person:{holder}" not in self.people.values:

@@ -12,10 +12,10 @@ HOLDS = {
     "flushed": (Scope(touches="ac", flushes=1, beats=1, fills=1), Rules()),
     "restarted": (Scope(touches="ac", restarts=1, trims=1), Rules()),
     "restarted after a flush": (Scope(touches="ac", fills=1, restarts=1, flushes=1, beats=1), Rules()),
-    "rolled back": (Scope(touches="aa", fills=3, rollbacks=1, trims=1), Rules()),
+    "rolled back": (Scope(touches="aa", rollbacks=1, trims=1), Rules()),
     "lagging replica": (Scope(touches="aa", lag=1, restarts=1, trims=1), Rules()),
     "disordered worker": (Scope(touches="ac", beats=1), Rules(ordered=False)),
-    "restored from a backup": (Scope(touches="aca", fills=1, restores=1, beats=1), Rules()),
+    "restored from a backup": (Scope(touches="aca", fills=1, restores=1), Rules()),
     "the clock runs": (Scope(touches="a", fills=1, ticks=3, beats=2), Rules()),
     "a caller joins with a token": (Scope(touches="aa", tokens=1), Rules()),
 }
@@ -33,7 +33,7 @@ FAILS = {
     "age by a heartbeat's arrival": (Scope(touches="a", fills=1, ticks=3, beats=2), Rules(age="arrival")),
     "no bound on the age": (Scope(touches="a", fills=1, ticks=3, beats=1), Rules(age="none")),
     "a replica's answer without its seq": (
-        Scope(touches="aa", lag=1, restarts=1, trims=2, beats=1),
+        Scope(touches="aa", lag=1, fills=1, restarts=1, trims=2, beats=1),
         Rules(answer_seq=False),
     ),
     "no incarnation": (Scope(touches="aca", fills=1, restores=1), Rules(incarnation=False)),
