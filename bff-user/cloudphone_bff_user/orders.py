@@ -3,6 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.billing import Order, OrderEvent, OrderState
 
@@ -24,16 +26,4 @@ class MyOrder(Contract, frozen=True, kw_only=True):
 
     @staticmethod
     def of(order: Order) -> "MyOrder":
-        return MyOrder(
-            id=order.id,
-            user_id=order.user_id,
-            device_id=order.device_id,
-            plan_id=order.plan_id,
-            amount=order.amount,
-            currency=order.currency,
-            state=order.state,
-            created_at=order.created_at,
-            updated_at=order.updated_at,
-            history=order.history,
-            version=order.version,
-        )
+        return msgspec.convert(order, MyOrder, from_attributes=True)

@@ -3,6 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -40,17 +41,7 @@ class MyDevice(Contract, frozen=True, kw_only=True):
         """Raises NotFound for a device that nobody holds: in the portal there is none."""
         if device.owner_id is None:
             raise NotFound
-        return MyDevice(
-            id=device.id,
-            name=device.name,
-            owner_id=device.owner_id,
-            state=device.state,
-            template=device.template,
-            tags=device.tags,
-            created_at=device.created_at,
-            updated_at=device.updated_at,
-            version=device.version,
-        )
+        return msgspec.convert(device, MyDevice, from_attributes=True)
 
 
 class MyDeviceFull(Contract, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
@@ -33,15 +34,7 @@ class MyDeviceSummary(Contract, frozen=True, kw_only=True):
 
     @staticmethod
     def of(device: DeviceSummary) -> "MyDeviceSummary":
-        return MyDeviceSummary(
-            id=device.id,
-            name=device.name,
-            owner_id=device.owner_id,
-            state=device.state,
-            tags=device.tags,
-            created_at=device.created_at,
-            updated_at=device.updated_at,
-        )
+        return msgspec.convert(device, MyDeviceSummary, from_attributes=True)
 
 
 class MyDeviceCard(Contract, frozen=True, kw_only=True):

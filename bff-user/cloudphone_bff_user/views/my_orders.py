@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
@@ -34,16 +35,7 @@ class MyOrderSummary(Contract, frozen=True, kw_only=True):
 
     @staticmethod
     def of(order: OrderSummary) -> "MyOrderSummary":
-        return MyOrderSummary(
-            id=order.id,
-            user_id=order.user_id,
-            device_id=order.device_id,
-            plan_id=order.plan_id,
-            amount=order.amount,
-            currency=order.currency,
-            state=order.state,
-            created_at=order.created_at,
-        )
+        return msgspec.convert(order, MyOrderSummary, from_attributes=True)
 
 
 class MyOrderCard(Contract, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
@@ -30,16 +31,7 @@ class Profile(Contract, frozen=True, kw_only=True):
 
     @staticmethod
     def of(user: User) -> "Profile":
-        return Profile(
-            id=user.id,
-            name=user.name,
-            email=user.email,
-            phone=user.phone,
-            locale=user.locale,
-            tenant_name=user.tenant_name,
-            created_at=user.created_at,
-            version=user.version,
-        )
+        return msgspec.convert(user, Profile, from_attributes=True)
 
 
 class MyProfile(Contract, frozen=True, kw_only=True):

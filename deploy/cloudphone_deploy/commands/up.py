@@ -40,7 +40,7 @@ def up(
     For example:
 
     - `cloudphone up`
-    - `CLOUDPHONE_PORT_BASE=31000 cloudphone up --data /tmp/second` runs a second one beside it
+    - `CLOUDPHONE_PORT_BASE=31000 cloudphone up --data second` runs a second one beside it
     - `CLOUDPHONE_REDIS_URL=redis://cache:6379/0 cloudphone up` uses a Redis of yours
     - `cloudphone up --detach --json | jq .bffAdmin`
     """
