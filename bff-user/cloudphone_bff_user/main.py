@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import httpx
@@ -13,6 +13,7 @@ from cloudphone_cache.front import ViewsApp
 from cloudphone_shared import entities
 from cloudphone_shared.auth import JWKS_PATH, Caller, ServiceIdentity, TokenVerifier
 from cloudphone_shared.clients import SERVICES, CoreClients
+from cloudphone_shared.contracts.examples import EXAMPLES
 from cloudphone_shared.errors import DomainError, NotFound, Unavailable
 from cloudphone_shared.settings import Auth, Front, Limits, Network, Redis, load
 
@@ -54,6 +55,9 @@ def create_app(
     @asynccontextmanager
     async def clients(app: Litestar) -> AsyncGenerator[None]:
         async with core:
+            # At once rather than at the first miss; without the user service, then.
+            with suppress(Unavailable):
+                await identity.token()
             yield
 
     return ViewsApp(
@@ -68,5 +72,6 @@ def create_app(
         candidates=partial(candidates, core),
         provide={"core": core},
         openapi=DOCUMENTS,
+        examples=EXAMPLES,
         lifespan=[clients],
     )

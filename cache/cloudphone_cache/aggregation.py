@@ -20,7 +20,7 @@ from .composition import Composer, Failures, observer
 from .entry import NEGATIVE, Entry, load
 from .feed import Tail
 from .filling import Filler
-from .freshness import Freshness, Versions
+from .freshness import Freshness, Versions, token_headers
 from .knowledge import Knowledge, Position, Verdict
 from .local import Local
 from .redis import REDIS_ERRORS, parse
@@ -199,6 +199,20 @@ class Cache:
         """Takes a caller's Fresh-After token into account from now on."""
         for service, versions in self._freshness.read(token).items():
             self.knowledge.merge(service, versions)
+
+    def remember(self, served: Served, token: str, *, secure: bool) -> Served:
+        """The answer to a read that brought a Fresh-After token, with one that covers what the answer shows as well.
+
+        So a caller never sees an older state of the same thing later, through whichever process. Only what changed of
+        late is noted: everything else every process has heard.
+        """
+        shown: Versions = {}
+        for service, versions in served.versions.items():
+            heard = self.knowledge.services.get(service)
+            if heard is not None:
+                shown[service] = {entity: version for entity, version in versions.items() if entity in heard.latest}
+        note = self._freshness.extend(token, shown)
+        return served if note is None else served.adding(token_headers(note, secure=secure))
 
     def write(self, fresh_after: str | None = None) -> "Written":
         """Around a write: `with cache.write() as written`. `fresh_after` is the caller's earlier token."""
@@ -388,12 +402,7 @@ class Written:
 
     @property
     def token(self) -> str | None:
-        versions: Versions = {service: dict(entities) for service, entities in self._versions.items()}
-        for service, entities in (self._freshness.read(self._earlier) if self._earlier else {}).items():
-            known = versions.setdefault(service, {})
-            for entity, version in entities.items():
-                known.setdefault(entity, version)
-        return self._freshness.sign(versions) if any(versions.values()) else None
+        return self._freshness.extend(self._earlier or "", self._versions)
 
 
 def _texts(params: Params) -> dict[str, str]:

@@ -11,7 +11,7 @@ from .aggregation import Cache
 from .entry import Entry, load
 from .freshness import token_in
 from .redis import REDIS_ERRORS, Later
-from .response import L1, L2
+from .response import L1, L2, Served
 from .view import Audience, View
 
 Scope = MutableMapping[str, Any]
@@ -124,7 +124,10 @@ class HotViews(Generic[C]):
             return None
         if token is not None:
             self._cache.heed(token)
-        return await self._settle(scope, route, caller, key, if_none_match)
+        answer = await self._settle(scope, route, caller, key, if_none_match)
+        if token is not None and isinstance(answer, Served):
+            return self._cache.remember(answer, token, secure=scope["scheme"] == "https")
+        return answer
 
     async def _settle(
         self, scope: Scope, route: HotRoute[C], caller: C, key: str, if_none_match: str | None

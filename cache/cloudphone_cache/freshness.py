@@ -49,6 +49,15 @@ class Freshness:
         note = msgspec.msgpack.encode(_Note(int(self._clock()) + LIFE_SECONDS, kept))
         return base64.urlsafe_b64encode(self._mac(note) + note).rstrip(b"=").decode()
 
+    def extend(self, earlier: str, versions: Mapping[str, Mapping[str, int]]) -> str | None:
+        """A token for `versions`, and behind them for what an earlier token said; None for nothing at all."""
+        known: Versions = {service: dict(entities) for service, entities in versions.items()}
+        for service, entities in (self.read(earlier) if earlier else {}).items():
+            into = known.setdefault(service, {})
+            for entity, version in entities.items():
+                into[entity] = max(version, into.get(entity, 0))
+        return self.sign(known) if any(known.values()) else None
+
     def read(self, token: str) -> Versions:
         """Empty for a token that is forged, expired or none at all: a reader must not be refused for it."""
         if len(token) > _LONGEST:

@@ -1,6 +1,6 @@
 """What the response says of itself: status, headers and the stored bytes, ready to be sent."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -34,6 +34,11 @@ class Served:
     async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+    def adding(self, headers: Iterable[tuple[str, str]]) -> "Served":
+        """The same answer with more headers. Those of an entry are shared by all who hit it."""
+        more = [(name.lower().encode(), value.encode()) for name, value in headers]
+        return Served(self.status, [*self.headers, *more], self.body, self.entry)
 
     @property
     def degraded(self) -> bool:

@@ -35,9 +35,10 @@ _SCREEN = "screen"
 class Screens:
     """The cache as one request sees it: for its caller, and no older than its Fresh-After token says."""
 
-    def __init__(self, cache: Cache, sees: Sees, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, cache: Cache, sees: Sees, headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> None:
         self._cache = cache
         self._sees = sees
+        self._secure = secure
         self._fresh_after = token_in(headers)
         self._if_none_match = next(
             (value.decode("latin-1") for name, value in headers if name == b"if-none-match"), None
@@ -45,9 +46,12 @@ class Screens:
 
     async def show(self, view: View[Any], **params: UUID | str) -> Served:
         """Raises what the view's primary service refused with; NotFound also for who may not see it."""
-        return await self._cache.read(
+        served = await self._cache.read(
             view, params, self._sees, fresh_after=self._fresh_after, if_none_match=self._if_none_match
         )
+        if self._fresh_after is None:
+            return served
+        return self._cache.remember(served, self._fresh_after, secure=self._secure)
 
     async def cards(
         self, view: View[Shape], params: Sequence[Mapping[str, object]], next_cursor: str | None
@@ -65,7 +69,10 @@ def screens_of(cache: Cache, sees: Callable[[Caller, Audience], bool]) -> Callab
 
     async def provide(request: Request[Any, Any, Any]) -> Screens:
         caller = caller_of(request)
-        return Screens(cache, lambda audience: sees(caller, audience), request.scope["headers"])
+        scope = request.scope
+        return Screens(
+            cache, lambda audience: sees(caller, audience), scope["headers"], secure=scope["scheme"] == "https"
+        )
 
     return provide
 

@@ -93,6 +93,23 @@ async def test_another_process_shows_the_writers_change_to_who_brings_the_token(
             services.bus.held.set()
 
 
+async def test_a_reader_with_an_empty_token_is_handed_one_that_other_processes_honour(
+    console: Console, services: Services, valkey: Valkey
+) -> None:
+    device = await services.device("Old")
+    path = f"/admin/devices/{device['id']}"
+    async with console_of(services, valkey.url) as other:
+        await other.seen(path)
+        services.bus.held.clear()
+        try:
+            await console.ask("PATCH", path, {"name": "New"})
+            for _ in range(2):  # composed, then in front of the app
+                read = await console.get(path, fresh_after="")
+                assert (await other.seen(path, fresh_after=read.headers["Fresh-After"]))["device"]["name"] == "New"
+        finally:
+            services.bus.held.set()
+
+
 async def test_a_service_that_is_away_costs_its_part_only(console: Console, services: Services) -> None:
     device = await services.device()
     services.wires["billing"].cut = True

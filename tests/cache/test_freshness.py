@@ -53,6 +53,21 @@ async def test_without_the_token_another_process_may_be_behind(processes: list[C
     assert await title(there) == "Emma"
 
 
+async def test_a_reader_who_brings_a_token_is_given_one_and_never_sees_an_older_state_elsewhere(
+    processes: list[Cache], library: Library
+) -> None:
+    """Monotonic reads: the reader wrote nothing, and has only seen what this process had heard already."""
+    here, there = processes
+    await title(there)
+    await rename(here, library, "Persuasion")
+    served = await here.read(here.views["book:full"], {"number": 1}, everybody, fresh_after="")
+    assert body(served)["book"]["title"] == "Persuasion"
+    answer = here.remember(served, "", secure=False)
+    assert served.header("fresh-after") is None
+    assert await title(there) == "Emma"
+    assert await title(there, answer.header("fresh-after")) == "Persuasion"
+
+
 async def test_who_joins_a_fill_with_a_newer_token_is_answered_anew(processes: list[Cache], library: Library) -> None:
     here, there = processes
     library.people.gate.clear()

@@ -57,7 +57,7 @@ class WarmupSchedule(Request, frozen=True, kw_only=True):
 
 
 class WarmupKey(Contract, frozen=True, kw_only=True):
-    """One view by name and parameters, as in `device_full`, `{"device_id": …}`."""
+    """One view by name and parameters, as in `device:full`, `{"device_id": …}`."""
 
     view: str
     params: dict[str, str]
