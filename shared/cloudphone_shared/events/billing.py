@@ -9,12 +9,14 @@ from .envelope import Event
 
 class PlanChanged(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "plan.changed"
+    public: ClassVar[bool] = True
     plan_id: UUID
     changed: list[str]
 
 
 class OrderCreated(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "order.created"
+    public: ClassVar[bool] = True
     order_id: UUID
     user_id: UUID
     amount: int
@@ -24,6 +26,7 @@ class OrderCreated(Event, frozen=True, kw_only=True):
 
 class OrderStateChanged(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "order.state.changed"
+    public: ClassVar[bool] = True
     order_id: UUID
     user_id: UUID
     old_state: str
@@ -36,6 +39,7 @@ class UsageRecorded(Event, frozen=True, kw_only=True):
     """`stopped_at` None: the run is open."""
 
     type: ClassVar[str] = "usage.recorded"
+    public: ClassVar[bool] = True
     run_id: UUID
     device_id: UUID
     user_id: UUID
@@ -46,6 +50,7 @@ class UsageRecorded(Event, frozen=True, kw_only=True):
 
 class BalanceChanged(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "balance.changed"
+    public: ClassVar[bool] = True
     user_id: UUID
     currency: str
     available: int

@@ -8,6 +8,7 @@ from .envelope import Event
 
 class DeviceCreated(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "device.created"
+    public: ClassVar[bool] = True
     device_id: UUID
     tenant_id: UUID
     name: str
@@ -43,6 +44,7 @@ class DeviceDeleted(Event, frozen=True, kw_only=True):
 
 class NodeChanged(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "node.changed"
+    public: ClassVar[bool] = True
     node_id: UUID
     status: str
     changed: list[str]
@@ -50,5 +52,6 @@ class NodeChanged(Event, frozen=True, kw_only=True):
 
 class TemplateChanged(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "template.changed"
+    public: ClassVar[bool] = True
     template_id: UUID
     changed: list[str]

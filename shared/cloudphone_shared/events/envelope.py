@@ -43,10 +43,14 @@ HEARTBEAT = "heartbeat"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Past tense, announced by the owner in the transaction of the change. Additive within a version."""
+    """Past tense, announced by the owner in the transaction of the change. Additive within a version.
+
+    `public`: announced for whoever listens, though no service here does beside the cache.
+    """
 
     type: ClassVar[str]
     version: ClassVar[int] = 1
+    public: ClassVar[bool] = False
     registry: ClassVar[dict[tuple[str, int], "builtins.type[Event]"]] = {}
 
     def __init_subclass__(cls, **config: Any) -> None:

@@ -8,6 +8,7 @@ from .envelope import Event
 
 class UserCreated(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "user.created"
+    public: ClassVar[bool] = True
     user_id: UUID
     tenant_id: UUID
     name: str
@@ -37,11 +38,13 @@ class SessionsRevoked(Event, frozen=True, kw_only=True):
     """Every access token of the user issued before is void."""
 
     type: ClassVar[str] = "user.sessions-revoked"
+    public: ClassVar[bool] = True
     user_id: UUID
     reason: str
 
 
 class TenantCreated(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "tenant.created"
+    public: ClassVar[bool] = True
     tenant_id: UUID
     name: str
