@@ -12,16 +12,16 @@ from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.app import Installation
 from cloudphone_shared.contracts.billing import DeviceUsage
-from cloudphone_shared.contracts.device import Device
 from cloudphone_shared.contracts.user import User
 
+from ..shown import ShownDevice
 from ..staff import screen
 
 
 class DeviceFull(Contract, frozen=True, kw_only=True):
     """`owner` is null for an unassigned device; every part but the device may be null while its service is away."""
 
-    device: Device
+    device: ShownDevice
     owner: User | None
     applications: list[Installation] | None
     usage: DeviceUsage | None
@@ -31,12 +31,12 @@ device_full = View("device:full:{device_id}", DeviceFull, fresh_for=300, serve_s
 
 
 @device_full.segment
-async def device(core: CoreClients, device_id: str) -> Device:
-    return await core.device.get(device_id)
+async def device(core: CoreClients, device_id: str) -> ShownDevice:
+    return ShownDevice.of(await core.device.get(device_id))
 
 
 @device_full.segment(given=lambda device: device.owner_id)
-async def owner(core: CoreClients, device: Device) -> User | None:
+async def owner(core: CoreClients, device: ShownDevice) -> User | None:
     return None if device.owner_id is None else await core.user.get(device.owner_id)
 
 
@@ -51,7 +51,7 @@ async def usage(core: CoreClients, device_id: str) -> DeviceUsage:
 
 
 @device_full.audience
-def audience(device: Device) -> Audience:
+def audience(device: ShownDevice) -> Audience:
     return Audience(tenant=str(device.tenant_id), owner=device.owner_id and str(device.owner_id))
 
 

@@ -13,10 +13,11 @@ from cloudphone_cache.serving import Screens, items_in_order, one_noted
 from cloudphone_shared.auth import Caller, passing_on
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract, Page
-from cloudphone_shared.contracts.device import DeviceState, DeviceSummary
+from cloudphone_shared.contracts.device import DeviceState
 from cloudphone_shared.http.lists import ListQuery, only_parameters
 from cloudphone_shared.http.problems import problems
 
+from ..shown import ShownDeviceSummary
 from ..staff import staff
 from .people import Person, people
 
@@ -24,7 +25,7 @@ from .people import Person, people
 class DeviceCard(Contract, frozen=True, kw_only=True):
     """`owner` is null for an unassigned device, and while the user service is away."""
 
-    device: DeviceSummary
+    device: ShownDeviceSummary
     owner: Person | None
 
 
@@ -32,27 +33,27 @@ device_card = View("device:card:{device_id}", DeviceCard, fresh_for=300, serve_s
 
 
 @device_card.segment
-async def device(core: CoreClients, device_id: str) -> DeviceSummary:
-    return await one_noted("device", core.device.get_many([device_id]), device_id)
+async def device(core: CoreClients, device_id: str) -> ShownDeviceSummary:
+    return ShownDeviceSummary.of(await one_noted("device", core.device.get_many([device_id]), device_id))
 
 
 @device_card.many("device")
 async def devices(core: CoreClients, device_id: Sequence[str]) -> list[Answered | None]:
-    return items_in_order("device", await core.device.get_many(device_id), device_id)
+    return items_in_order("device", await core.device.get_many(device_id), device_id, ShownDeviceSummary.of)
 
 
 @device_card.segment(given=lambda device: device.owner_id)
-async def owner(core: CoreClients, device: DeviceSummary) -> Person | None:
+async def owner(core: CoreClients, device: ShownDeviceSummary) -> Person | None:
     return None if device.owner_id is None else Person.of(await core.user.get(device.owner_id))
 
 
 @device_card.many("owner")
-async def owners(core: CoreClients, device: Sequence[DeviceSummary]) -> list[Answered | None]:
+async def owners(core: CoreClients, device: Sequence[ShownDeviceSummary]) -> list[Answered | None]:
     return await people(core, [each.owner_id for each in device])
 
 
 @device_card.audience
-def audience(device: DeviceSummary) -> Audience:
+def audience(device: ShownDeviceSummary) -> Audience:
     return Audience(tenant=str(device.tenant_id), owner=device.owner_id and str(device.owner_id))
 
 

@@ -10,19 +10,19 @@ from cloudphone_cache import Audience, View
 from cloudphone_cache.serving import Screens
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
-from cloudphone_shared.contracts.billing import Order, Plan
-from cloudphone_shared.contracts.device import Device
+from cloudphone_shared.contracts.billing import Plan
 from cloudphone_shared.contracts.user import User
 
+from ..shown import ShownDevice, ShownOrder
 from ..staff import screen
 
 
 class OrderFull(Contract, frozen=True, kw_only=True):
     """`user` and `device` are null once deleted; every part but the order may be null while its service is away."""
 
-    order: Order
+    order: ShownOrder
     user: User | None
-    device: Device | None
+    device: ShownDevice | None
     plan: Plan | None
 
 
@@ -30,27 +30,27 @@ order_full = View("order:full:{order_id}", OrderFull, fresh_for=300, serve_stale
 
 
 @order_full.segment
-async def order(core: CoreClients, order_id: str) -> Order:
-    return await core.billing.order(order_id)
+async def order(core: CoreClients, order_id: str) -> ShownOrder:
+    return ShownOrder.of(await core.billing.order(order_id))
 
 
 @order_full.segment(given=lambda order: order.user_id)
-async def user(core: CoreClients, order: Order) -> User:
+async def user(core: CoreClients, order: ShownOrder) -> User:
     return await core.user.get(order.user_id)
 
 
 @order_full.segment(given=lambda order: order.device_id)
-async def device(core: CoreClients, order: Order) -> Device | None:
-    return None if order.device_id is None else await core.device.get(order.device_id)
+async def device(core: CoreClients, order: ShownOrder) -> ShownDevice | None:
+    return None if order.device_id is None else ShownDevice.of(await core.device.get(order.device_id))
 
 
 @order_full.segment(given=lambda order: order.plan_id)
-async def plan(core: CoreClients, order: Order) -> Plan:
+async def plan(core: CoreClients, order: ShownOrder) -> Plan:
     return await core.billing.plan(order.plan_id)
 
 
 @order_full.audience
-def audience(order: Order) -> Audience:
+def audience(order: ShownOrder) -> Audience:
     return Audience(tenant=str(order.tenant_id), owner=str(order.user_id))
 
 

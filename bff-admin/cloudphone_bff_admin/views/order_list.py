@@ -13,10 +13,11 @@ from cloudphone_cache.serving import Screens, items_in_order, one_noted
 from cloudphone_shared.auth import Caller, passing_on
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract, Page
-from cloudphone_shared.contracts.billing import OrderState, OrderSummary
+from cloudphone_shared.contracts.billing import OrderState
 from cloudphone_shared.http.lists import ListQuery, only_parameters
 from cloudphone_shared.http.problems import problems
 
+from ..shown import ShownOrderSummary
 from ..staff import staff
 from .people import Person, people
 
@@ -24,7 +25,7 @@ from .people import Person, people
 class OrderCard(Contract, frozen=True, kw_only=True):
     """`user` and `deviceName` come from their owners; null once deleted and while their service is away."""
 
-    order: OrderSummary
+    order: ShownOrderSummary
     user: Person | None
     device_name: str | None
     plan_name: str | None
@@ -34,32 +35,32 @@ order_card = View("order:card:{order_id}", OrderCard, fresh_for=300, serve_stale
 
 
 @order_card.segment
-async def order(core: CoreClients, order_id: str) -> OrderSummary:
-    return await one_noted("billing", core.billing.orders([order_id]), order_id)
+async def order(core: CoreClients, order_id: str) -> ShownOrderSummary:
+    return ShownOrderSummary.of(await one_noted("billing", core.billing.orders([order_id]), order_id))
 
 
 @order_card.many("order")
 async def orders(core: CoreClients, order_id: Sequence[str]) -> list[Answered | None]:
-    return items_in_order("billing", await core.billing.orders(order_id), order_id)
+    return items_in_order("billing", await core.billing.orders(order_id), order_id, ShownOrderSummary.of)
 
 
 @order_card.segment(given=lambda order: order.user_id)
-async def user(core: CoreClients, order: OrderSummary) -> Person:
+async def user(core: CoreClients, order: ShownOrderSummary) -> Person:
     return Person.of(await core.user.get(order.user_id))
 
 
 @order_card.many("user")
-async def users(core: CoreClients, order: Sequence[OrderSummary]) -> list[Answered | None]:
+async def users(core: CoreClients, order: Sequence[ShownOrderSummary]) -> list[Answered | None]:
     return await people(core, [each.user_id for each in order])
 
 
 @order_card.segment(given=lambda order: order.device_id)
-async def device_name(core: CoreClients, order: OrderSummary) -> str | None:
+async def device_name(core: CoreClients, order: ShownOrderSummary) -> str | None:
     return None if order.device_id is None else (await core.device.get(order.device_id)).name
 
 
 @order_card.many("device_name")
-async def device_names(core: CoreClients, order: Sequence[OrderSummary]) -> list[Answered | None]:
+async def device_names(core: CoreClients, order: Sequence[ShownOrderSummary]) -> list[Answered | None]:
     wanted = [each.device_id for each in order]
     asked = list(dict.fromkeys(each for each in wanted if each is not None))
     if not asked:
@@ -68,12 +69,12 @@ async def device_names(core: CoreClients, order: Sequence[OrderSummary]) -> list
 
 
 @order_card.segment(given=lambda order: order.plan_id)
-async def plan_name(core: CoreClients, order: OrderSummary) -> str:
+async def plan_name(core: CoreClients, order: ShownOrderSummary) -> str:
     return (await core.billing.plan(order.plan_id)).name
 
 
 @order_card.audience
-def audience(order: OrderSummary) -> Audience:
+def audience(order: ShownOrderSummary) -> Audience:
     return Audience(tenant=str(order.tenant_id), owner=str(order.user_id))
 
 

@@ -10,10 +10,10 @@ from cloudphone_cache import Audience, View
 from cloudphone_cache.serving import Screens, each_noted
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
-from cloudphone_shared.contracts.billing import Balance, OrderSummary, UserUsage
-from cloudphone_shared.contracts.device import DeviceSummary
+from cloudphone_shared.contracts.billing import Balance, UserUsage
 from cloudphone_shared.contracts.user import User
 
+from ..shown import ShownDeviceSummary, ShownOrderSummary
 from ..staff import screen
 
 SHOWN_DEVICES = 50
@@ -23,7 +23,7 @@ class DevicesHeld(Contract, frozen=True, kw_only=True):
     """`total` the user holds; the first 50 by name are `items`."""
 
     total: int
-    items: list[DeviceSummary]
+    items: list[ShownDeviceSummary]
 
 
 class UserFull(Contract, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class UserFull(Contract, frozen=True, kw_only=True):
 
     user: User
     devices: DevicesHeld | None
-    orders: list[OrderSummary] | None
+    orders: list[ShownOrderSummary] | None
     balance: Balance | None
     usage: UserUsage | None
 
@@ -51,12 +51,13 @@ async def devices(core: CoreClients, user_id: str) -> DevicesHeld:
     if not held:
         return DevicesHeld(total=0, items=[])
     shown = held[:SHOWN_DEVICES]
-    return DevicesHeld(total=len(held), items=await each_noted("device", core.device.get_many(shown), shown))
+    found = await each_noted("device", core.device.get_many(shown), shown)
+    return DevicesHeld(total=len(held), items=[ShownDeviceSummary.of(device) for device in found])
 
 
 @user_full.segment
-async def orders(core: CoreClients, user_id: str) -> list[OrderSummary]:
-    return await core.billing.orders_of(user_id)
+async def orders(core: CoreClients, user_id: str) -> list[ShownOrderSummary]:
+    return [ShownOrderSummary.of(order) for order in await core.billing.orders_of(user_id)]
 
 
 @user_full.segment

@@ -1,0 +1,105 @@
+"""Devices and orders as screens show them: without the copies of others' names that their services keep for search.
+
+A copy follows its owner by itself and bumps no version, so a screen that showed it could not be proven fresh. A name
+that is shown comes from its owner.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from cloudphone_shared.contracts import Contract
+from cloudphone_shared.contracts.billing import Order, OrderEvent, OrderState, OrderSummary
+from cloudphone_shared.contracts.device import (
+    Device,
+    DeviceState,
+    DeviceSummary,
+    NodeSummary,
+    Provider,
+    TemplateSummary,
+)
+
+
+class ShownDevice(Contract, frozen=True, kw_only=True):
+    """`version` is the device's own, as `"v<version>"` in If-Match."""
+
+    id: UUID
+    tenant_id: UUID
+    name: str
+    owner_id: UUID | None
+    state: DeviceState
+    desired_state: DeviceState
+    provider: Provider
+    node: NodeSummary | None
+    template: TemplateSummary
+    tags: list[str]
+    generation: int
+    run_id: UUID | None
+    adb_host: str | None
+    adb_port: int | None
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+    @staticmethod
+    def of(device: Device) -> "ShownDevice":
+        return msgspec.convert(device, ShownDevice, from_attributes=True)
+
+
+class ShownDeviceSummary(Contract, frozen=True, kw_only=True):
+    id: UUID
+    tenant_id: UUID
+    name: str
+    owner_id: UUID | None
+    state: DeviceState
+    node_id: UUID | None
+    template_id: UUID
+    tags: list[str]
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+    @staticmethod
+    def of(device: DeviceSummary) -> "ShownDeviceSummary":
+        return msgspec.convert(device, ShownDeviceSummary, from_attributes=True)
+
+
+class ShownOrder(Contract, frozen=True, kw_only=True):
+    """`amount` in minor units. `version` is the order's own, as `"v<version>"` in If-Match."""
+
+    id: UUID
+    tenant_id: UUID
+    user_id: UUID
+    device_id: UUID | None
+    plan_id: UUID
+    amount: int
+    currency: str
+    state: OrderState
+    created_at: datetime
+    updated_at: datetime
+    history: list[OrderEvent]
+    version: int
+
+    @staticmethod
+    def of(order: Order) -> "ShownOrder":
+        return msgspec.convert(order, ShownOrder, from_attributes=True)
+
+
+class ShownOrderSummary(Contract, frozen=True, kw_only=True):
+    """`amount` in minor units."""
+
+    id: UUID
+    tenant_id: UUID
+    user_id: UUID
+    device_id: UUID | None
+    plan_id: UUID
+    amount: int
+    currency: str
+    state: OrderState
+    created_at: datetime
+    version: int
+
+    @staticmethod
+    def of(order: OrderSummary) -> "ShownOrderSummary":
+        return msgspec.convert(order, ShownOrderSummary, from_attributes=True)
