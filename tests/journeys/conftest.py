@@ -79,6 +79,13 @@ async def admin(platform: OnNats) -> Any:
         yield staff
 
 
+@pytest.fixture(scope="session")
+async def bystander(platform: OnNats) -> Any:
+    """A customer with a device, shared by tests that leave both as they are."""
+    async with Staff(platform) as staff, await staff.new_customer() as person:
+        yield person
+
+
 @pytest.fixture
 async def customer(platform: OnNats, admin: Staff) -> Any:
     """A customer of the test's own, with a device, at bff-user."""

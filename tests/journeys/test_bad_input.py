@@ -66,26 +66,26 @@ def _is_problem(answer: Any, *statuses: int) -> None:
 
 
 @pytest.mark.parametrize("what", BODIES)
-async def test_a_bad_body(admin: Staff, customer: Person, what: str) -> None:
+async def test_a_bad_body(admin: Staff, bystander: Person, what: str) -> None:
     for person, method, path in (
-        (admin, "PATCH", f"/admin/devices/{customer.ids['device']}"),
+        (admin, "PATCH", f"/admin/devices/{bystander.ids['device']}"),
         (admin, "POST", "/admin/users"),
-        (customer, "PATCH", "/my/profile"),
-        (customer, "POST", "/my/orders"),
+        (bystander, "PATCH", "/my/profile"),
+        (bystander, "POST", "/my/orders"),
     ):
         answer = await person.http.request(method, path, content=BODIES[what], headers=_JSON)
         _is_problem(answer, 413) if what == "a huge body" else _is_problem(answer, 400, 422)
 
 
-async def test_a_body_that_is_no_json_by_its_own_word(admin: Staff, customer: Person) -> None:
+async def test_a_body_that_is_no_json_by_its_own_word(admin: Staff, bystander: Person) -> None:
     for kind in ("text/xml", "application/x-www-form-urlencoded", "application/octet-stream"):
-        answer = await customer.http.patch("/my/profile", content=b"<a/>", headers={"Content-Type": kind})
+        answer = await bystander.http.patch("/my/profile", content=b"<a/>", headers={"Content-Type": kind})
         _is_problem(answer, 400, 415)
 
 
 @pytest.mark.parametrize("what", QUERIES)
-async def test_a_bad_query(admin: Staff, customer: Person, what: str) -> None:
-    for person, path in ((admin, "/admin/devices"), (customer, "/my/devices"), (admin, "/admin/orders")):
+async def test_a_bad_query(admin: Staff, bystander: Person, what: str) -> None:
+    for person, path in ((admin, "/admin/devices"), (bystander, "/my/devices"), (admin, "/admin/orders")):
         answer = await person.http.get(f"{path}?{QUERIES[what]}")
         if what == "an empty cursor" and answer.status_code == 200:
             continue
@@ -102,13 +102,13 @@ async def test_a_cursor_of_another_list_or_another_caller(platform: OnNats, admi
 @pytest.mark.parametrize(
     "path", ["not-a-uuid", "%00", "..%2f..%2fetc", "1", "x" * 3000, "00000000-0000-0000-0000-00000000000g"]
 )
-async def test_an_id_that_is_none(admin: Staff, customer: Person, path: str) -> None:
-    for person, screen in ((admin, "/admin/devices/"), (customer, "/my/devices/")):
+async def test_an_id_that_is_none(admin: Staff, bystander: Person, path: str) -> None:
+    for person, screen in ((admin, "/admin/devices/"), (bystander, "/my/devices/")):
         _is_problem(await person.read(screen + path), 400, 404)
 
 
-async def test_a_method_or_a_path_that_is_not_there(admin: Staff, customer: Person) -> None:
-    for person, path in ((admin, "/admin/dashboard"), (customer, "/my/home")):
+async def test_a_method_or_a_path_that_is_not_there(admin: Staff, bystander: Person) -> None:
+    for person, path in ((admin, "/admin/dashboard"), (bystander, "/my/home")):
         _is_problem(await person.http.delete(path), 405)
         _is_problem(await person.http.get(path + "/nowhere"), 404)
 
@@ -117,8 +117,8 @@ def _signed(claims: dict[str, object], *, algorithm: str = "EdDSA", key: Any = N
     return jwt.encode(claims, key or Ed25519PrivateKey.generate(), algorithm=algorithm, headers=headers)
 
 
-async def test_a_token_that_is_expired_forged_or_none(platform: OnNats, admin: Staff, customer: Person) -> None:
-    for person, path in ((admin, f"/admin/devices/{customer.ids['device']}"), (customer, "/my/home")):
+async def test_a_token_that_is_expired_forged_or_none(platform: OnNats, admin: Staff, bystander: Person) -> None:
+    for person, path in ((admin, f"/admin/devices/{bystander.ids['device']}"), (bystander, "/my/home")):
         good = person.http.headers["Authorization"].removeprefix("Bearer ")
         assert (await person.read(path)).status_code == 200
         head, body, signature = good.split(".")
@@ -154,9 +154,9 @@ async def test_a_token_that_is_expired_forged_or_none(platform: OnNats, admin: S
                 stranger.http.headers["Authorization"] = ""
 
 
-async def test_freshness_tokens_that_are_none_do_not_matter(customer: Person) -> None:
+async def test_freshness_tokens_that_are_none_do_not_matter(bystander: Person) -> None:
     for token in ("", "abc", "A" * 5000, base64.urlsafe_b64encode(b"\x00" * 64).decode(), "\xff"):
-        answer = await customer.http.get("/my/home", headers={b"Fresh-After": token.encode("latin-1")})
+        answer = await bystander.http.get("/my/home", headers={b"Fresh-After": token.encode("latin-1")})
         assert answer.status_code == 200, answer.text
 
 

@@ -88,7 +88,7 @@ async def test_a_part_that_is_killed_between_commit_and_feed_loses_nothing_and_n
 
         async def answered_from_the_cache_again() -> bool:
             answers = [await each.person.read(each.path, carry=False) for each in witnesses]
-            return all("hit" in answer.headers["Cache-Status"] for answer in answers)
+            return all("hit; detail=l" in answer.headers["Cache-Status"] for answer in answers)
 
         await eventually(everybody_knows, within=20)
         await eventually(heard_of_everything, within=20)
