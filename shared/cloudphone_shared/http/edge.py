@@ -1,5 +1,7 @@
 """What every request passes before its handler: id, deadline, caller, limit, metrics."""
 
+import asyncio
+import contextlib
 import re
 import time
 import uuid
@@ -23,6 +25,8 @@ REFUSED_TOKEN = "cloudphone.refused_token"  # noqa: S105
 ADMITTED = "cloudphone.admitted"
 """Scope key that says the caller's limit has been counted already."""
 
+_DRAINED_BYTES = 16 * 1024 * 1024
+_DRAINED_SECONDS = 1.0
 _REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 _DEADLINE = DEADLINE_HEADER.lower().encode()
 _ID = REQUEST_ID_HEADER.lower().encode()
@@ -77,10 +81,12 @@ class Edge:
     async def _watched(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id.get())
-        watched = _Watched(self.name, scope, send)
+        found = cast("MutableMapping[str, Any]", scope)
+        body = None if found["method"] in ("GET", "HEAD") else _Body(receive)
+        watched = _Watched(self.name, scope, send, body)
         carrier = {"traceparent": headers.get(b"traceparent", b"").decode("latin-1")}
         with span("http.server", carrier=carrier, server=True, app=self.name, path=scope["path"]):
-            await self._answer(scope, receive, watched, headers.get(b"authorization"))
+            await self._answer(scope, body or receive, watched, headers.get(b"authorization"))
         watched.count()
 
     async def _answer(self, scope: Scope, receive: Receive, send: "_Watched", authorization: bytes | None) -> None:
@@ -116,11 +122,35 @@ class Edge:
         return self._deadline_seconds
 
 
+class _Body:
+    """A request's body, of which the rest is read before a refusal goes out.
+
+    The server closes a connection with a body unread, and a client that is still sending would lose the answer.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._whole = False
+
+    async def __call__(self) -> Any:
+        message: Any = await self._receive()
+        self._whole = not message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Within bounds: a client that goes on and on is cut off."""
+        left = _DRAINED_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAINED_SECONDS):
+                while not self._whole and left > 0:
+                    left -= len((await self()).get("body", b""))
+
+
 class _Watched:
     """Passes messages on, adds the request's id, and counts what went out."""
 
-    def __init__(self, name: str, scope: Scope, send: Send) -> None:
-        self._name, self._send = name, send
+    def __init__(self, name: str, scope: Scope, send: Send, body: _Body | None) -> None:
+        self._name, self._send, self._body = name, send, body
         self._scope = cast("MutableMapping[str, Any]", scope)
         self._started = time.perf_counter()
         self._status = 500
@@ -128,6 +158,8 @@ class _Watched:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
+            if self._body is not None and self._status >= 400:
+                await self._body.drain()
             message["headers"] = [*message["headers"], (_ID, request_id.get().encode())]
         await self._send(message)
 
