@@ -22,6 +22,7 @@ from cloudphone_shared.settings import Front, Limits
 from .aggregation import Cache
 from .asgi import HotViews
 from .filling_routes import FILLING, Candidates, Warming
+from .metrics import exported
 from .serving import Callers, Frame, FrontDoor, Gate, hot_routes, screens_of
 from .view import Audience
 
@@ -61,7 +62,8 @@ class ViewsApp:
         async def opened(app: Litestar) -> AsyncGenerator[None]:
             async with cache:
                 await gate.prepare()
-                yield
+                with exported(name, cache):
+                    yield
 
         edge = http_app(
             name,

@@ -120,3 +120,15 @@ async def test_what_the_warmup_fills_is_a_hit_for_its_reader(console: Console, s
 
 async def test_only_the_cache_worker_may_warm(console: Console) -> None:
     assert (await console.get("/internal/warmup/plan")).status_code == 403
+
+
+async def test_prometheus_reads_the_caches_counts_and_how_far_each_feed_is(
+    console: Console, services: Services
+) -> None:
+    device = await services.device()
+    await console.seen(f"/admin/devices/{device['id']}")
+    text = (await console.get("/metrics")).text
+    stored = console.cache.stats()["stored"]
+    assert f'cloudphone_cache_stored_total{{app="bff-admin"}} {stored}' in text
+    assert 'cloudphone_cache_feed_age_seconds{app="bff-admin",service="billing"}' in text
+    assert text.count("# TYPE cloudphone_cache_misses_total") == 1
