@@ -170,7 +170,9 @@ class Reader:
 
     async def _next(self) -> "Msg":
         try:
-            message = await asyncio.wait_for(self._arrived.get(), SIGN_OF_LIFE_SECONDS * 3)
+            # Not wait_for: on Python 3.11 it loses a cancellation that comes together with a message.
+            async with asyncio.timeout(SIGN_OF_LIFE_SECONDS * 3):
+                message = await self._arrived.get()
         except TimeoutError:
             raise LookupError("the consumer is silent") from None
         if message is None:
@@ -221,7 +223,8 @@ class OrderedConsumer:
         """The batch in progress may end, and the next reader may begin at once."""
         if self._loop:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), 5)
+                async with asyncio.timeout(5):
+                    await self._idle.wait()
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
 

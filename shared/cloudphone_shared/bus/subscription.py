@@ -74,7 +74,9 @@ class Gate:
         """Waits while it is shut. Raises Stopping."""
         while not self._closing.is_set() and (rest := self._until - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), rest)
+                # Not wait_for: on Python 3.11 it loses a cancellation that comes together with the event.
+                async with asyncio.timeout(rest):
+                    await self._closing.wait()
         if self._closing.is_set():
             raise Stopping
 
