@@ -71,9 +71,15 @@ async def test_a_part_that_is_killed_between_commit_and_feed_loses_nothing_and_n
     each_platform: EachPlatform, fault: Callable[[EachPlatform, Renames], Awaitable[None]]
 ) -> None:
     async with Staff(each_platform) as admin, await admin.new_customer() as customer:
+
+        async def feed_is_young() -> bool:
+            feed = await admin.json("/admin/cache/feed", carry=False)
+            return all(each["ageMs"] is not None and each["ageMs"] < 1000 for each in feed["services"])
+
         async with watched(admin, customer) as (renames, witnesses):
             await eventually(lambda: len(renames.committed) > 5)
             await fault(each_platform, renames)
+            await eventually(feed_is_young, within=20, every=0.1)
             after = len(renames.committed)
             await eventually(lambda: len(renames.committed) > after + 5, within=20)
         last = await renames.one()
@@ -90,7 +96,12 @@ async def test_a_part_that_is_killed_between_commit_and_feed_loses_nothing_and_n
             answers = [await each.person.read(each.path, carry=False) for each in witnesses]
             return all("hit; detail=l" in answer.headers["Cache-Status"] for answer in answers)
 
+        async def copies_followed() -> bool:
+            device = await admin.ask("device", "GET", f"/v1/devices/{customer.ids['device']}")
+            return device["ownerName"] == f"Number {last}"
+
         await eventually(everybody_knows, within=20)
+        await eventually(copies_followed, within=20)
         await eventually(heard_of_everything, within=20)
         await eventually(answered_from_the_cache_again, within=20)
         looks = sum(witnesses[0].seen.values()), sum(witnesses[1].seen.values())
