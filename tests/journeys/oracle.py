@@ -40,9 +40,10 @@ class Renames:
             await asyncio.sleep(0.02)
 
     async def go_on(self) -> None:
+        """With a pause between two that is long enough for hits."""
         while True:
             await self.one()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
 
     def least(self, as_of: float) -> int:
         """What an answer that is proven fresh as of then has to show, or something later."""
@@ -50,7 +51,8 @@ class Renames:
 
 
 class Witness:
-    """Reads one view without end. `stale` are answers that claim to be fresher than they are."""
+    """Reads one view without end. `stale` are answers that claim to be fresher than they are, `wrong` those that should
+    not be at all; `hit` is the highest number that the cache answered with."""
 
     def __init__(self, person: Person, path: str, name_in: Callable[[Any], str | None], renames: Renames) -> None:
         self.person = person
@@ -60,6 +62,7 @@ class Witness:
         self.seen: Counter[str] = Counter()
         self.stale: list[str] = []
         self.wrong: list[str] = []
+        self.hit = 0
 
     async def look(self) -> int:
         """The number shown; 0 when there is none."""
@@ -72,6 +75,8 @@ class Witness:
         self.seen[answer.headers["Cache-Status"]] += 1
         name = self._name_in(answer.json())
         shown = int(name.split()[-1]) if name and name.startswith("Number ") else 0
+        if "hit; detail=l" in answer.headers["Cache-Status"]:
+            self.hit = max(self.hit, shown)
         if name is not None and (claimed := answer.headers.get("X-Fresh-As-Of")) is not None:
             least = self._renames.least(datetime.fromisoformat(claimed).timestamp())
             if shown < least:
