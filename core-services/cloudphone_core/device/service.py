@@ -115,9 +115,13 @@ async def unassign_device(session: AsyncSession, caller: Caller, device_id: UUID
 
 async def release_devices_of(session: AsyncSession, user_id: UUID) -> None:
     """Takes every device from a user who is gone, as far as the devices' states allow it now."""
+    await _release_devices_of_all(session, [user_id])
+
+
+async def _release_devices_of_all(session: AsyncSession, user_ids: list[UUID]) -> None:
     held = (
         select(DeviceRow)
-        .where(DeviceRow.owner_id == user_id, DeviceRow.state.in_(RELEASABLE))
+        .where(DeviceRow.owner_id.in_(user_ids), DeviceRow.state.in_(RELEASABLE))
         .order_by(DeviceRow.id)
         .with_for_update()
     )
@@ -137,8 +141,7 @@ async def release_orphans(session: AsyncSession) -> int:
         .limit(100)
     )
     owners = [owner_id for owner_id in await session.scalars(waiting) if owner_id is not None]
-    for owner_id in owners:
-        await release_devices_of(session, owner_id)
+    await _release_devices_of_all(session, owners)
     return len(owners)
 
 
