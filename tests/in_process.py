@@ -25,6 +25,7 @@ from cloudphone_core.user.installation import create_first_administrator
 from cloudphone_core.user.passwords import Passwords
 from cloudphone_deploy.lifespan import started
 from cloudphone_shared.auth import JWKS_PATH, ServiceIdentity, TokenVerifier
+from cloudphone_shared.bus import Bus
 from cloudphone_shared.clients import SERVICES, CoreClients
 from cloudphone_shared.database import Database, Relay, migrate
 from cloudphone_shared.events.envelope import Envelope
@@ -72,15 +73,18 @@ class Wire(httpx.AsyncBaseTransport):
 
 
 class Straight:
-    """A bus without a broker: what a relay publishes is in the feed when it is confirmed."""
+    """A bus without a broker: what a relay publishes is in the feed when it is confirmed, and with `also`, if set."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self.also: Bus | None = None
         self.held = asyncio.Event()
         self.held.set()
 
     async def publish(self, envelopes: Sequence[Envelope]) -> None:
         await self.held.wait()
+        if self.also:
+            await self.also.publish(envelopes)
         await self._writer.write(list(envelopes))
 
 
