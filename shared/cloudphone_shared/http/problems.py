@@ -76,6 +76,10 @@ def unavailable(request: Request[Any, Any, Any], error: Unavailable) -> Response
 
 def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     code, title = _CODES.get(error.status_code, ("refused", "The request was refused"))
+    if error.status_code >= 500 and "client disconnected" in error.detail:
+        # Nobody reads this answer; the caller hung up while sending its body.
+        log.info("caller_hung_up", method=request.method, path=request.url.path)
+        return _response(Problem(status=400, title=title, code="invalid", request_id=request_id.get()))
     if error.status_code >= 500:
         return bug(request, error)
     problem = Problem(
