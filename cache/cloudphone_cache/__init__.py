@@ -9,6 +9,7 @@ from .composition import observed
 from .feed import Appender, Beat, Change, Tail
 from .freshness import token_headers, token_in
 from .knowledge import Knowledge, Position
+from .local import Held
 from .redis import RedisAway, RedisRefused
 from .response import Served
 from .view import NOBODY, Answered, Audience, View
@@ -23,6 +24,7 @@ __all__ = [
     "Change",
     "Door",
     "Explained",
+    "Held",
     "HotRoute",
     "HotViews",
     "Knowledge",

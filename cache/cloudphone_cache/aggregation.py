@@ -4,6 +4,7 @@ Nothing is deleted when something changes: an entry older than what was announce
 """
 
 import asyncio
+import heapq
 import math
 import random
 import time
@@ -22,7 +23,7 @@ from .feed import Tail
 from .filling import Filler
 from .freshness import Freshness, Versions, token_headers
 from .knowledge import Knowledge, Position, Verdict
-from .local import Local
+from .local import Held, Local
 from .redis import REDIS_ERRORS, parse
 from .response import L1, L2, Served, Source, serve
 from .store import RedisStore, Store
@@ -87,7 +88,7 @@ class Cache:
         self.knowledge = Knowledge(services, clock=clock)
         self.counts: Counter[str] = Counter()
         self.store: Store = RedisStore(connect(parse(redis), budget_ms=budget_ms)) if isinstance(redis, str) else redis
-        self.local = Local(l1_bytes)
+        self.local = Local(l1_bytes, clock=clock)
         self._absent = absent
         self._asking: dict[str, asyncio.Future[bytes | None]] = {}
         self.composer = Composer(core, self.knowledge, Failures(absent, refused, unavailable))
@@ -288,6 +289,10 @@ class Cache:
             "redis_reconnects": redis.reconnects if redis else 0,
             "feed_reconnects": self.tail.reconnects if self.tail else 0,
         }
+
+    def hottest(self, count: int) -> list[Held]:
+        """What this process holds and was asked for most of late, most asked for first."""
+        return heapq.nlargest(count, self.local.held(), key=lambda held: held.hits)
 
     def feed_positions(self) -> list[Position]:
         return self.knowledge.feed_positions()

@@ -126,6 +126,8 @@ class Entry:
         "etag",
         "fresh_until",
         "hard_until",
+        "held",
+        "hits",
         "kind",
         "memo",
         "read_at",
@@ -151,6 +153,9 @@ class Entry:
         self._stored = head.parts
         self.body = body
         self.tick = 0
+        self.hits = 0
+        self.held: Any = None
+        """What the process's own layer notes of it, while it holds it."""
         self.memo: Any = None
         self._lines: list[_Stored] | None = None
 
