@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 from argon2 import PasswordHasher
 
-from cloudphone_cache import main as warmups
 from cloudphone_cache.feed import Appender
+from cloudphone_cache.platform import main as warmups
+from cloudphone_cache.platform.worker import Owners, Writer
 from cloudphone_cache.redis import parse
-from cloudphone_cache.worker import Owners, Writer
 from cloudphone_core.app import main as app_service
 from cloudphone_core.billing import main as billing_service
 from cloudphone_core.device import main as device_service
@@ -240,7 +240,7 @@ async def _announcing(services: Services, redis_url: str) -> AsyncIterator[Strai
     }
     owners = Owners(asking)
     appender = Appender(parse(redis_url), owners.changes)
-    bus = Straight(Writer(appender))
+    bus = Straight(Writer(appender, SERVICES))
     relays = [
         asyncio.create_task(Relay(database, bus, service=service, heartbeat_seconds=0.1).run())
         for service, database in services.databases.items()

@@ -9,7 +9,7 @@ import httpx
 from litestar import Litestar
 
 from cloudphone_cache import Audience, Cache, observed
-from cloudphone_cache.front import ViewsApp
+from cloudphone_cache.platform.front import ViewsApp
 from cloudphone_shared import entities
 from cloudphone_shared.auth import JWKS_PATH, Caller, ServiceIdentity, TokenVerifier
 from cloudphone_shared.clients import SERVICES, CoreClients

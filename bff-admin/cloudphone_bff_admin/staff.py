@@ -9,7 +9,7 @@ from litestar.handlers import BaseRouteHandler
 
 from cloudphone_cache import View
 from cloudphone_cache.asgi import HotRoute
-from cloudphone_cache.serving import screen_options
+from cloudphone_cache.platform.serving import screen_options
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.errors import Forbidden
 from cloudphone_shared.http.app import caller_of

@@ -6,7 +6,7 @@ from litestar import get
 
 from cloudphone_cache import Audience, View
 from cloudphone_cache.asgi import HotRoute
-from cloudphone_cache.serving import screen_options
+from cloudphone_cache.platform.serving import screen_options
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.http.app import requires
 from cloudphone_shared.http.operations import shows

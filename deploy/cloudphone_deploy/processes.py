@@ -52,7 +52,7 @@ UNITS: dict[str, tuple[Unit, ...]] = {
     "app-worker": (_worker("cloudphone_core.app"),),
     "billing": (_http("cloudphone_core.billing"),),
     "billing-worker": (_worker("cloudphone_core.billing"),),
-    "cache-worker": (_http("cloudphone_cache"), _worker("cloudphone_cache")),
+    "cache-worker": (_http("cloudphone_cache.platform"), _worker("cloudphone_cache.platform")),
     "bff-admin": (_http("cloudphone_bff_admin"),),
     "bff-user": (_http("cloudphone_bff_user"),),
 }

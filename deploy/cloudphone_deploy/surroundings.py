@@ -13,6 +13,7 @@ from cloudphone_shared.settings import (
     PORTS,
     Auth,
     BusSettings,
+    CacheWorkerSettings,
     Databases,
     Front,
     Limits,
@@ -31,7 +32,19 @@ class Runner(msgspec.Struct, frozen=True, kw_only=True):
     data: str = ".cloudphone"
 
 
-SETTINGS = (Runner, Network, Databases, Redis, BusSettings, Auth, Limits, Front, Telemetry, WarmupSettings)
+SETTINGS = (
+    Runner,
+    Network,
+    Databases,
+    Redis,
+    BusSettings,
+    Auth,
+    Limits,
+    Front,
+    Telemetry,
+    WarmupSettings,
+    CacheWorkerSettings,
+)
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):

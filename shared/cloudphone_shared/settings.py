@@ -187,6 +187,13 @@ class WarmupSettings(msgspec.Struct, frozen=True, kw_only=True):
     warmup_concurrency: Positive = 8
 
 
+class CacheWorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose changes the cache worker writes into the feed, and which BFFs it warms: names of processes."""
+
+    feed_services: list[str] = msgspec.field(default_factory=lambda: ["user", "device", "app", "billing"])
+    warmed_bffs: list[str] = msgspec.field(default_factory=lambda: ["bff-admin", "bff-user"])
+
+
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """One setting as it stands. `value` has secrets hidden; `problem` is what keeps it from being read, or None."""
 

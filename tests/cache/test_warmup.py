@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from cloudphone_cache import runs
-from cloudphone_cache.leader import Leader
-from cloudphone_cache.main import create_app
-from cloudphone_cache.models import Base
-from cloudphone_cache.warmup import Progress, warm
+from cloudphone_cache.platform.leader import Leader
+from cloudphone_cache.platform.main import create_app
+from cloudphone_cache.platform.models import Base
+from cloudphone_cache.platform.warmup import Progress, warm
 from cloudphone_shared.contracts.warmup import WarmupFill, WarmupKey, WarmupPlan, WarmupResult, WarmupRun
 from cloudphone_shared.database import Database
 from cloudphone_shared.database.migrations import History, differences, migrate

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cloudphone_shared.settings import (
     Auth,
     BusSettings,
+    CacheWorkerSettings,
     Databases,
     Limits,
     Network,
@@ -25,7 +26,7 @@ from cloudphone_shared.settings import (
     unknown,
 )
 
-ALL = (Network, Databases, Redis, BusSettings, Auth, Limits, Telemetry, WarmupSettings)
+ALL = (Network, Databases, Redis, BusSettings, Auth, Limits, Telemetry, WarmupSettings, CacheWorkerSettings)
 
 
 class Kinds(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from cloudphone_cache import View
-from cloudphone_cache.serving import Screens
+from cloudphone_cache.platform.serving import Screens
 from cloudphone_shared.auth import Caller, passing_on
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract

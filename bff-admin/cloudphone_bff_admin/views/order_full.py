@@ -7,7 +7,7 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from cloudphone_cache import Audience, View
-from cloudphone_cache.serving import Screens
+from cloudphone_cache.platform.serving import Screens
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.billing import Plan

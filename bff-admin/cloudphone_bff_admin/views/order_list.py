@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from cloudphone_cache import Answered, Audience, View
-from cloudphone_cache.serving import Screens, items_in_order, one_noted
+from cloudphone_cache.platform.serving import Screens, items_in_order, one_noted
 from cloudphone_shared.auth import Caller, passing_on
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract, Page

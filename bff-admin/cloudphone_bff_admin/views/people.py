@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from cloudphone_cache import Answered
-from cloudphone_cache.serving import items_in_order
+from cloudphone_cache.platform.serving import items_in_order
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.user import User, UserStatus

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from cloudphone_cache import Audience, View
-from cloudphone_cache.serving import Screens
+from cloudphone_cache.platform.serving import Screens
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract

@@ -38,8 +38,8 @@ class History:
 
     @staticmethod
     def of(service: str) -> "History":
-        """By convention in `cloudphone_core.<service>.migrations.versions`; the cache worker's in cloudphone_cache."""
-        package = "cloudphone_cache" if service == "cache" else f"cloudphone_core.{service}"
+        """By convention in `cloudphone_core.<service>.migrations.versions`; the cache worker's beside its own."""
+        package = "cloudphone_cache.platform" if service == "cache" else f"cloudphone_core.{service}"
         module = importlib.import_module(f"{package}.migrations")
         return History(service, SCHEMAS[service], Path(next(iter(module.__path__))) / "versions")
 

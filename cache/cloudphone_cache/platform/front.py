@@ -19,12 +19,12 @@ from cloudphone_shared.http.operations import illustrate, name_version
 from cloudphone_shared.limits import Limiter
 from cloudphone_shared.settings import Front, Limits
 
-from .aggregation import Cache
-from .asgi import HotViews
+from ..aggregation import Cache
+from ..asgi import HotViews
+from ..metrics import exported
+from ..view import Audience
 from .filling_routes import FILLING, Candidates, Warming
-from .metrics import exported
 from .serving import Callers, Frame, FrontDoor, Gate, hot_routes, screens_of
-from .view import Audience
 
 
 class ViewsApp:

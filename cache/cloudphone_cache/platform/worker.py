@@ -1,7 +1,7 @@
 """The cache worker's bus process: writes the change feed from what the services announce, and leads the warm-up."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import structlog
@@ -12,20 +12,18 @@ from cloudphone_shared.clients.warmup import FillClient
 from cloudphone_shared.database import Changes, Database
 from cloudphone_shared.events.envelope import HEARTBEAT, Envelope, Heartbeat
 from cloudphone_shared.http.client import ServiceClient
-from cloudphone_shared.settings import Auth, BusSettings, Network, Redis, WarmupSettings, load
+from cloudphone_shared.settings import Auth, BusSettings, CacheWorkerSettings, Network, Redis, WarmupSettings, load
 
-from .feed import Appender, Beat, Change, Item
+from ..feed import Appender, Beat, Change, Item
+from ..redis import parse
 from .leader import Leader
 from .main import warmup_database
-from .redis import parse
 from .warmup import Filler
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 NAME = "cache-worker"
 QUEUE = "cache.feed"
-SERVICES = ("user", "device", "app", "billing")
-_FILLERS = ("bff-admin", "bff-user")
 _FILL_SECONDS = 30.0
 _PAGE = 1000
 
@@ -51,7 +49,7 @@ async def run(
     *, bus: Bus | None = None, database: Database | None = None, fillers: Sequence[Filler] | None = None
 ) -> None:
     """Until cancelled. What is not given is made from the settings."""
-    network, auth, warmup = load(Network), load(Auth), load(WarmupSettings)
+    network, auth, warmup, names = load(Network), load(Auth), load(WarmupSettings), load(CacheWorkerSettings)
     identity = ServiceIdentity(NAME, auth.secret_of(NAME), network.url_of("user"))
 
     def ask(service: str, seconds: float = 5.0) -> ServiceClient:
@@ -63,11 +61,11 @@ async def run(
             timeout=seconds,
         )
 
-    owners = Owners({service: ask(service) for service in SERVICES})
-    bffs = [ask(name, _FILL_SECONDS) for name in _FILLERS]
+    owners = Owners({service: ask(service) for service in names.feed_services})
+    bffs = [ask(name, _FILL_SECONDS) for name in names.warmed_bffs]
     appender = Appender(parse(load(Redis).redis_url), owners.changes)
     bus = bus or connect(load(BusSettings).bus_url)
-    bus.subscribe_batches(QUEUE, ["#"], Writer(appender).write)
+    bus.subscribe_batches(QUEUE, ["#"], Writer(appender, names.feed_services).write)
     own = database or warmup_database()
     leader = Leader(
         own,
@@ -93,14 +91,15 @@ async def run(
 class Writer:
     """Takes envelopes in the order of the bus and appends each service's to its stream. The effect precedes the ack."""
 
-    def __init__(self, appender: Appender) -> None:
+    def __init__(self, appender: Appender, services: Iterable[str]) -> None:
         self._appender = appender
+        self._services = frozenset(services)
         self._open_gaps: set[str] = set()
 
     async def write(self, envelopes: list[Envelope]) -> None:
         streams: dict[str, list[Item]] = {}
         for envelope in envelopes:
-            if envelope.source in SERVICES and (item := _item(envelope)) is not None:
+            if envelope.source in self._services and (item := _item(envelope)) is not None:
                 streams.setdefault(envelope.source, []).append(item)
         await asyncio.gather(*(self._append(service, items) for service, items in streams.items()))
 

@@ -16,7 +16,7 @@ from cloudphone_shared.errors import DomainError, Unavailable
 from cloudphone_shared.http.app import requires
 from cloudphone_shared.http.context import deadline
 
-from .aggregation import Cache
+from ..aggregation import Cache
 
 Candidates = Callable[[int], Awaitable[list[WarmupKey]]]
 """For so many most recently active users: what to have ready, the most important first."""

@@ -17,13 +17,13 @@ from cloudphone_shared.http.app import caller_of
 from cloudphone_shared.http.edge import ADMITTED, CALLER, respond
 from cloudphone_shared.limits import Limiter, Subject, refusal
 
-from .aggregation import Cache
-from .asgi import App, HotRoute
-from .composition import Replicas, observed, observer
-from .freshness import token_headers, token_in
-from .redis import REDIS_ERRORS, pack
-from .response import Served
-from .view import Answered, Audience, Sees, View
+from ..aggregation import Cache
+from ..asgi import App, HotRoute
+from ..composition import Replicas, observed, observer
+from ..freshness import token_headers, token_in
+from ..redis import REDIS_ERRORS, pack
+from ..response import Served
+from ..view import Answered, Audience, Sees, View
 
 T = TypeVar("T")
 V = TypeVar("V")
