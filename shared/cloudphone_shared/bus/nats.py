@@ -21,7 +21,7 @@ from .nats_dead import DeadLetters
 from .nats_layout import Layout
 from .nats_ordered import OrderedConsumer
 from .nats_publisher import Publisher
-from .port import LADDER, Around, BatchHandler, BusUnavailable, DeadLetter, Handler, Retry
+from .port import LADDER, Around, BatchHandler, BusUnavailable, DeadLetter, Handler, Retry, by_age
 from .subscription import Stopping, Subscription, Subscriptions, traced
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class NatsBus:
         with _outages():
             for name in [queue] if queue else self._subscriptions.queues():
                 found += [letter async for _, letter in self._dead.waiting(self._jetstream(), name, limit)]
-        return sorted(found, key=lambda letter: letter.since)[:limit]
+        return sorted(found, key=by_age)[:limit]
 
     async def replay(self, queue: str, ids: Collection[str] | None = None) -> int:
         with _outages():

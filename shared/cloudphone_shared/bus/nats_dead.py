@@ -1,6 +1,5 @@
 """Dead letters on NATS: a stream of their own, one subject per queue."""
 
-import time
 from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -29,7 +28,6 @@ class DeadLetters:
             "X-Queue": queue,
             "X-Attempt": str(delivered.num_delivered),
             "X-Reason": quote(reason, safe=" :,'()"),
-            "X-Since": str(int(time.time() * 1000)),
         }
         await jetstream.publish(
             self._layout.dead(queue), message.data, stream=self._layout.dead_stream, headers=headers
@@ -76,7 +74,8 @@ def _letter(queue: str, raw: "RawStreamMsg") -> DeadLetter:
         queue=queue,
         reason=unquote(headers.get("X-Reason", "")),
         attempts=int(headers.get("X-Attempt", 1)),
-        since=datetime.fromtimestamp(int(headers.get("X-Since", 0)) / 1000, UTC),
+        # The stream's time, not the handler's: it runs as the numbers do.
+        since=raw.time or datetime.fromtimestamp(0, UTC),
         body=raw.data or b"",
         envelope=decode(raw.data or b""),
     )

@@ -39,6 +39,11 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     envelope: Envelope | None
 
 
+def by_age(letter: DeadLetter) -> tuple[datetime, str]:
+    """How dead letters are sorted: the oldest first."""
+    return letter.since, letter.id
+
+
 Handler = Callable[[Envelope, Delivery], Awaitable[None]]
 BatchHandler = Callable[[list[Envelope]], Awaitable[None]]
 Around = Callable[[Envelope, str], AbstractContextManager[object]]
@@ -113,7 +118,10 @@ class Bus(Protocol):
     async def healthy(self) -> bool: ...
 
     async def list_dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
-        """Oldest first; of all queues this bus subscribes to where none is named. Raises BusUnavailable."""
+        """By the time of their death, those of one moment by id, and the same at every call; of all queues this bus
+        subscribes to where none is named. Of a queue with more than 1,000 (or `limit`), only those that the broker
+        gives first are looked at. Raises BusUnavailable.
+        """
         ...
 
     async def replay(self, queue: str, ids: Collection[str] | None = None) -> int:

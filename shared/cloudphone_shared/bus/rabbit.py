@@ -17,7 +17,7 @@ from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitMessage, R
 from pamqp.commands import Basic
 
 from ..events.envelope import Envelope
-from .port import LADDER, Around, BatchHandler, BusRefused, BusUnavailable, DeadLetter, Handler, Retry
+from .port import LADDER, Around, BatchHandler, BusRefused, BusUnavailable, DeadLetter, Handler, Retry, by_age
 from .rabbit_dead import DeadLetters
 from .rabbit_layout import Layout
 from .rabbit_ordered import ACK_SECONDS, OrderedConsumer
@@ -104,7 +104,7 @@ class RabbitBus:
         with _outages():
             for name in [queue] if queue else self._subscriptions.queues():
                 found += await self._dead.list(name, limit)
-        return sorted(found, key=lambda letter: letter.since)[:limit]
+        return sorted(found, key=by_age)[:limit]
 
     async def replay(self, queue: str, ids: Collection[str] | None = None) -> int:
         ordered = any(s.queue == queue for s in self._subscriptions.ordered)

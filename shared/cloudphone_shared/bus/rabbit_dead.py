@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -10,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from pamqp.commands import Basic
 
-from .port import BusUnavailable, DeadLetter
+from .port import BusUnavailable, DeadLetter, by_age
 from .rabbit_layout import PLAIN, Layout
 from .subscription import decode
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel
 
+
+_LOOKED_AT = 1000
 
 Take = Callable[[int | None], "AsyncIterator[AbstractIncomingMessage]"]
 
@@ -27,7 +28,8 @@ class DeadLetters:
 
     async def list(self, queue: str, limit: int) -> list[DeadLetter]:
         async with self._taken(queue) as taken:
-            return [_letter(queue, message) async for message in taken(limit)]
+            found = [_letter(queue, message) async for message in taken(max(limit, _LOOKED_AT))]
+        return sorted(found, key=by_age)[:limit]
 
     async def replay(self, queue: str, to: str, ids: Collection[str] | None) -> int:
         """Each letter leaves the dead ones when its queue `to` has confirmed it."""
@@ -35,9 +37,8 @@ class DeadLetters:
         async with self._taken(queue) as taken:
             async for message in taken(None):
                 letter = _letter(queue, message)
-                if letter.since > began:  # died again of this replay
-                    break
-                if ids is None or letter.id in ids:
+                died_of_this_replay = letter.since > began
+                if not died_of_this_replay and (ids is None or letter.id in ids):
                     await _send_to(to, message)
                     await message.ack()
                     count += 1
@@ -47,7 +48,8 @@ class DeadLetters:
     async def _taken(
         self, queue: str
     ) -> "AsyncGenerator[Callable[[int | None], AsyncIterator[AbstractIncomingMessage]]]":
-        """Oldest first, as many as asked for; what is not acknowledged at the end goes back to its place."""
+        """As many as asked for. What is not acknowledged at the end goes back, ahead of the others but in any order: a
+        quorum queue keeps none among what it takes back."""
         channel = await self._channel()
         last: AbstractIncomingMessage | None = None
 
@@ -80,8 +82,8 @@ async def _send_to(queue: str, message: "AbstractIncomingMessage") -> None:
 def _letter(queue: str, message: "AbstractIncomingMessage") -> DeadLetter:
     headers: dict[str, Any] = dict(message.headers)
     envelope = decode(message.body)
-    since = headers.get("x-since") or int(time.time() * 1000)
-    name = f"{headers.get('x-since')}".encode() + message.body
+    since = int(headers.get("x-since", 0))
+    name = f"{since}".encode() + message.body
     return DeadLetter(
         id=hashlib.sha256(name).hexdigest()[:32],
         queue=queue,
