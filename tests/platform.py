@@ -197,9 +197,6 @@ class Platform:
 
     def remove(self) -> None:
         for process in self.processes.values():
-            if process.process and process.process.poll() is None:
-                process.process.terminate()
-        for process in self.processes.values():
             process.remove()
 
 

@@ -181,7 +181,7 @@ class Server(ABC):
         self.folder.mkdir()
 
     def remove(self) -> None:
-        self.stop()
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _tree(self) -> list[psutil.Process]:

@@ -47,13 +47,13 @@ class OnRabbitMQ(Platform):
         self.store, self.bus = store, bus
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(postgres: Postgres) -> Iterator[OnNats]:
     with running(Valkey) as store, running(Nats) as bus:
         yield from _started(OnNats(postgres, store, bus))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform_on_rabbitmq(postgres: Postgres) -> Iterator[OnRabbitMQ]:
     with running(Redis) as store, running(RabbitMQ) as bus:
         yield from _started(OnRabbitMQ(postgres, store, bus))
@@ -79,7 +79,7 @@ async def admin(platform: OnNats) -> Any:
         yield staff
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def bystander(platform: OnNats) -> Any:
     """A customer with a device, shared by tests that leave both as they are."""
     async with Staff(platform) as staff, await staff.new_customer() as person:

@@ -18,7 +18,7 @@ _CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,r
 async def _explore(url: str, token: str, folder: Path) -> None:
     """Fails with what schemathesis found. Logging out is left out: it would end what the others are asked with."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/schema/openapi.json", "--checks", _CHECKS]
-    command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "8", "--seed", "20261", "--no-shrink"]
+    command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--seed", "20261", "--no-shrink"]
     command += ["--generation-deterministic", "--exclude-path", "/auth/logout", "--no-color"]
     command += ["--header", f"Authorization: Bearer {token}", "--request-timeout", "20", "--warnings", "off"]
     command += ["--suppress-health-check", "all", "--continue-on-failure"]
