@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from cloudphone_cache import runs
+from cloudphone_cache.platform import runs
 from cloudphone_cache.platform.leader import Leader
 from cloudphone_cache.platform.main import create_app
 from cloudphone_cache.platform.models import Base
