@@ -25,7 +25,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_every_test_that_is_named_exists(document: Path) -> None:
     named = [(name, (document.parent / target)) for text, target in links(document) for name in _TEST.findall(text)]
-    assert not [name for name, module in named if name not in tests_in(module)]
+    assert not [name for name, module in named if name not in functions_of(module)]
 
 
 def test_every_promise_of_the_cache_names_its_tests() -> None:
@@ -34,6 +34,6 @@ def test_every_promise_of_the_cache_names_its_tests() -> None:
     assert all(_TEST.search(row) for _, row in rows)
 
 
-def tests_in(module: Path) -> set[str]:
+def functions_of(module: Path) -> set[str]:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {node.name for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, functions)}
