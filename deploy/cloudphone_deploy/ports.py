@@ -1,6 +1,7 @@
 """Ports of this machine: whether one is taken, and by whom as far as we may look."""
 
 import errno
+import random
 import socket
 from pathlib import Path
 
@@ -29,6 +30,17 @@ def taken(port: int, host: str = "127.0.0.1") -> bool:
                 f"Port {port} cannot be used: {error.strerror}; choose others with CLOUDPHONE_PORT_BASE."
             ) from None
     return False
+
+
+def free_base(width: int) -> int:
+    """A port from which on `width` ports are free.
+
+    Below the ephemeral range: a client that keeps dialling a dead server must not end up connected to itself.
+    """
+    while True:
+        base = random.SystemRandom().randrange(14_000, 32_000 - width)
+        if not any(taken(port) for port in range(base, base + width)):
+            return base
 
 
 def holder_of(port: int) -> str | None:

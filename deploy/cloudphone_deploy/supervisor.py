@@ -90,6 +90,16 @@ class Child:
                 )
             await asyncio.sleep(0.02)
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    def signal(self, number: int) -> None:
+        """Nothing happens when it has ended."""
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
     async def ended(self) -> int:
         assert self._process is not None
         return await self._process.wait()

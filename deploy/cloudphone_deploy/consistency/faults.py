@@ -1,0 +1,101 @@
+"""What can go wrong. Each fault is made for some seconds and undone at its end, also when it is cut short."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from cloudphone_deploy.consistency import lost_data, lost_messages
+from cloudphone_deploy.consistency.laboratory import SERVICES, Laboratory
+
+Make = Callable[[Laboratory, str, float], Awaitable[None]]
+
+
+class Fault(NamedTuple):
+    """`says` what happens, for the help; `make` gets the target and how many seconds; `targets` those there are."""
+
+    says: str
+    make: Make
+    targets: Callable[[Laboratory], Sequence[str]]
+    seconds: tuple[float, float]
+
+
+async def kill(laboratory: Laboratory, target: str, seconds: float) -> None:
+    """Missing for so long, then started again."""
+    part = laboratory.part(target)
+    await part.kill()
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await part.start()
+
+
+async def freeze(laboratory: Laboratory, target: str, seconds: float) -> None:
+    part = laboratory.part(target)
+    part.stop()
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        part.go_on()
+
+
+async def slow(laboratory: Laboratory, target: str, seconds: float) -> None:
+    await laboratory.hold_up(target, delay=0.3)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await laboratory.hold_up(target)
+
+
+async def failing(laboratory: Laboratory, target: str, seconds: float) -> None:
+    await laboratory.hold_up(target, refuse=True)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await laboratory.hold_up(target)
+
+
+def _only(*names: str) -> Callable[[Laboratory], Sequence[str]]:
+    return lambda laboratory: names
+
+
+def _bffs(laboratory: Laboratory) -> Sequence[str]:
+    return [name for name in laboratory.processes if name.startswith("bff-")]
+
+
+def _broker(laboratory: Laboratory) -> Sequence[str]:
+    return [laboratory.bus]
+
+
+_SHORT, _LONG, _FREEZE = (0.5, 2.0), (1.0, 4.0), (1.0, 5.0)
+_services, _relays, _writer = _only("services"), _only("workers"), _only("cache-worker")
+_each_service, _valkey = _only(*SERVICES), _only("valkey")
+_feed_connections = _only("cloudphone-feed", "cloudphone-feed-writer")
+_restorable = _only("user", "device", "billing")
+_RESTORED = "A service's database is restored from a backup that is seconds old, and `cloudphone restored` is run."
+
+FAULTS: dict[str, Fault] = {
+    "kill-bff": Fault("A process of a BFF is killed, whatever it is filling.", kill, _bffs, _SHORT),
+    "freeze-bff": Fault("A process of a BFF stands still for up to 5 s.", freeze, _bffs, _FREEZE),
+    "kill-services": Fault("The services are killed.", kill, _services, _SHORT),
+    "freeze-services": Fault("The services stand still for up to 5 s.", freeze, _services, _FREEZE),
+    "slow-service": Fault("A service's answers take 0.6 s longer.", slow, _each_service, _LONG),
+    "failing-service": Fault("A service hangs up on whoever asks it.", failing, _each_service, _LONG),
+    "kill-relays": Fault("The relays are killed, with changes not yet published.", kill, _relays, _SHORT),
+    "freeze-relays": Fault("The relays stand still for up to 5 s.", freeze, _relays, _FREEZE),
+    "kill-feed-writer": Fault("The cache worker is killed.", kill, _writer, _SHORT),
+    "freeze-feed-writer": Fault("The cache worker stands still for up to 5 s.", freeze, _writer, _FREEZE),
+    "kill-broker": Fault("The broker is killed, with messages that it confirmed.", kill, _broker, _SHORT),
+    "freeze-broker": Fault("The broker stands still for up to 5 s.", freeze, _broker, _FREEZE),
+    "old-messages": Fault("Messages come again: late, twice and out of order.", lost_messages.old, _broker, _LONG),
+    "dropped-messages": Fault("What is announced never reaches the feed.", lost_messages.dropped, _writer, _LONG),
+    "restart-redis": Fault("Redis is killed and comes back with its data.", kill, _valkey, _SHORT),
+    "empty-redis": Fault("Redis is killed and comes back with nothing.", lost_data.empty, _valkey, _SHORT),
+    "freeze-redis": Fault("Redis stands still for up to 5 s.", freeze, _valkey, _FREEZE),
+    "flush-redis": Fault("FLUSHALL, several times.", lost_data.flush, _valkey, _SHORT),
+    "evicting-redis": Fault("Redis has less memory than it needs.", lost_data.evict, _valkey, _LONG),
+    "set-back-redis": Fault("Redis holds again what it held seconds ago.", lost_data.set_back, _valkey, _LONG),
+    "cut-feeds": Fault("The feed's connections are cut again and again.", lost_data.cut, _feed_connections, _LONG),
+    "trimmed-feed": Fault("The feed is trimmed under a BFF that stands still.", lost_data.trim, _bffs, _LONG),
+    "restored-database": Fault(_RESTORED, lost_data.restore, _restorable, _LONG),
+}
+"""By name."""

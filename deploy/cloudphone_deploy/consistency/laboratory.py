@@ -1,0 +1,305 @@
+"""The whole platform for an experiment: servers, services, workers and several processes of each BFF, gone at its end.
+
+Every group is a process of its own, so that each can be killed or frozen alone. What one process asks a service goes
+through a proxy, so that it can be held up.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import msgspec
+from redis.asyncio import Redis as RedisClient
+
+from cloudphone_deploy import embedded, ports
+from cloudphone_deploy.consistency import proxy
+from cloudphone_deploy.consistency.parts import Process
+from cloudphone_deploy.demo import Account, Demo
+from cloudphone_deploy.errors import CommandError
+from cloudphone_deploy.folder import DataFolder, Secrets
+from cloudphone_deploy.nursery import Nursery
+from cloudphone_deploy.supervisor import Program, launched, tail
+from cloudphone_deploy.surroundings import surroundings
+from cloudphone_shared.settings import PORTS, Databases, Redis, load
+
+SERVICES = ("user", "device", "app", "billing")
+GROUPS: Mapping[str, Sequence[str]] = {
+    "services": SERVICES,
+    "workers": tuple(f"{service}-worker" for service in SERVICES),
+    "cache-worker": ("cache-worker",),
+}
+"""What shares a process; each process of a BFF is one of its own."""
+
+SETTINGS = {
+    "CLOUDPHONE_RATE_LIMITS": "1000000/s,10000000/min",
+    "CLOUDPHONE_LOGIN_RATE_LIMITS": "100000/min",
+    "CLOUDPHONE_WARMUP_SCHEDULE": "0 0 1 1 *",
+    "CLOUDPHONE_TRUSTED_PROXIES": "127.0.0.1",
+}
+"""Limits out of reach, no warm-up by itself."""
+
+NURSERY = (sys.executable, "-m", "cloudphone_deploy.nursery_process")
+HEALTHY_SECONDS = 60.0
+YOUNG_SECONDS = 2.0
+_WIDTH = 100
+_untyped: Any = RedisClient
+_PROXIES, _MORE_ADMINS, _MORE_USERS = 40, 60, 80
+# What a crash of the machine would lose is of no interest here.
+_CARELESS = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]
+_SERVERS = {"postgres": embedded.postgres, "valkey": embedded.valkey, "nats": embedded.nats}
+
+
+class Laboratory:
+    """`command` is the program that processes are forked from, in place of the nursery; it takes the same orders.
+
+    Nothing of the caller's own settings is taken over. `folder` is made when it is missing, and stays.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        bffs: int = 2,
+        bus: Literal["nats", "rabbitmq"] = "nats",
+        command: Sequence[str] | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = DataFolder(folder)
+        self.bus = bus
+        self.processes: dict[str, Process] = {}
+        self.servers: dict[str, Process] = {}
+        self.environment: dict[str, str] = {}
+        """Complete, as every process of the platform has it."""
+        self._bffs = bffs
+        self._command = list(command or NURSERY)
+        self._settings = dict(settings or {})
+        self._demo = Demo()
+        self._base = 0
+        self._nursery: Nursery | None = None
+        self._held = ExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._close()
+
+    @property
+    def bff_admins(self) -> list[str]:
+        """Base URLs."""
+        return self._urls("bff-admin")
+
+    @property
+    def bff_users(self) -> list[str]:
+        return self._urls("bff-user")
+
+    @property
+    def redis_url(self) -> str:
+        return load(Redis, env=self.environment).redis_url
+
+    @property
+    def bus_url(self) -> str:
+        return self.environment["CLOUDPHONE_BUS_URL"]
+
+    @property
+    def accounts(self) -> list[Account]:
+        """Those of the demo, with their passwords."""
+        return self._demo.accounts
+
+    def url(self, service: str) -> str:
+        """Of a BFF's process by its name, or of `user`, `device`, `app`, `billing`, `cache-worker`, past the proxy."""
+        process = self.processes.get(service)
+        if process is not None and process.url:
+            return process.url
+        return f"http://127.0.0.1:{self._base + PORTS[service]}"
+
+    def database_url(self, service: str) -> str:
+        return load(Databases, env=self.environment).url_of(service)
+
+    def administrator(self) -> tuple[str, str]:
+        """Email and password of an administrator of all tenants."""
+        account = next(each for each in self.accounts if each.role == "admin")
+        return account.email, account.password
+
+    def part(self, name: str) -> Process:
+        """A process or server by its name. Raises KeyError."""
+        return self.processes.get(name) or self.servers[name]
+
+    @asynccontextmanager
+    async def redis(self) -> AsyncGenerator[Any]:
+        """A client of redis-py, whose replies are bytes."""
+        client: Any = _untyped.from_url(self.redis_url, protocol=2, socket_timeout=10)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    async def cloudphone(self, *words: str) -> None:
+        """Runs this command line beside the platform. Raises CommandError when it fails."""
+        assert self._nursery
+        log = self.folder.logs / f"{words[0]}.log"
+        fork = await self._nursery.bear(words, log)
+        if await fork.wait() != 0:
+            raise CommandError(f"{' '.join(words)} failed; the log is {log}:\n{tail(log)}")
+
+    async def hold_up(self, service: str, *, delay: float = 0.0, refuse: bool = False) -> None:
+        """What the platform asks this service takes `delay` seconds more each way, or is refused. As before without."""
+        port = self._base + _PROXIES + PORTS[service]
+        await proxy.tell(self._base + _PROXIES, proxy.Order(port=port, delay=delay, refuse=refuse))
+
+    async def until_healthy(self, within: float = HEALTHY_SECONDS) -> None:
+        """Everything runs and is ready, and every BFF's feeds are young. Raises CommandError that says what is not."""
+        end = asyncio.get_running_loop().time() + within
+        while ailing := [*await self._not_ready(), *await self._out_of_date()]:
+            if asyncio.get_running_loop().time() > end:
+                raise CommandError(f"Not healthy within {within:.0f} s: {', '.join(ailing)}; see {self.folder.logs}.")
+            await asyncio.sleep(0.05)
+
+    async def _open(self) -> None:
+        self._base = ports.free_base(_WIDTH)
+        self._held.enter_context(self.folder.opened(self._base))
+        secrets = self.folder.load_secrets()
+        self.environment = surroundings(secrets, self._given()).env
+        self._nursery = Nursery(launched(self._command), self.environment, self.folder.logs / "nursery.log")
+        await self._nursery.open()
+        self.servers = {name: self._server(name, secrets) for name in _SERVERS}
+        self.servers["proxy"] = self._proxy()
+        await _all(server.start for server in self.servers.values())
+        self._demo = await self._prepare()
+        for name, units in GROUPS.items():
+            self._add(name, units, None)
+        for number in range(1, self._bffs + 1):
+            for bff, more in (("bff-admin", _MORE_ADMINS), ("bff-user", _MORE_USERS)):
+                self._add(_numbered(bff, number), [bff], None if number == 1 else self._base + more + number)
+        await _all(process.start for process in self.processes.values())
+        await self.until_healthy()
+
+    async def _close(self) -> None:
+        """Of the platform nothing is worth an orderly end."""
+        for part in (*self.processes.values(), *self.servers.values()):
+            part.go_on()
+        if self._nursery:
+            await self._nursery.close()
+        await asyncio.gather(*(server.end() for name, server in self.servers.items() if name == "postgres"))
+        await asyncio.gather(*(server.kill() for server in self.servers.values()))
+        self.processes, self.servers = {}, {}
+        self._held.close()
+
+    def _given(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDPHONE_")}
+        through = {
+            f"CLOUDPHONE_{service.upper()}_URL": f"http://127.0.0.1:{self._base + _PROXIES + PORTS[service]}"
+            for service in SERVICES
+        }
+        place = {"CLOUDPHONE_PORT_BASE": str(self._base), "CLOUDPHONE_DATA": str(self.folder.path)}
+        return {**own, **SETTINGS, **through, **place, **self._settings}
+
+    def _server(self, name: str, secrets: Secrets) -> Process:
+        program = _SERVERS[name](self.folder, secrets, self._base + PORTS[name], self.environment)
+        if name == "postgres":
+            program = msgspec.structs.replace(program, command=[*program.command, *_CARELESS])
+        return self._process(program)
+
+    def _proxy(self) -> Process:
+        control = self._base + _PROXIES
+        pairs = [f"{control + PORTS[service]}:{self._base + PORTS[service]}" for service in SERVICES]
+
+        async def ready() -> bool:
+            return ports.taken(control)
+
+        command = [sys.executable, "-m", proxy.__name__, str(control), *pairs]
+        return self._process(Program(name="proxy", command=command, ready=ready, env=self.environment))
+
+    def _process(self, program: Program, url: str | None = None) -> Process:
+        return Process(program, self.folder.logs / f"{program.name}.log", url=url)
+
+    def _add(self, name: str, units: Sequence[str], port: int | None) -> None:
+        answering = [port] if port else [self._base + PORTS[unit] for unit in units if unit in PORTS]
+        log = self.folder.logs / f"{name}.log"
+        began = 0
+
+        def prepare() -> None:
+            nonlocal began
+            began = log.stat().st_size if log.exists() else 0
+
+        async def ready() -> bool:
+            if answering:
+                return all([await _is_ready(each) for each in answering])
+            return _says_since(log, began, b'"serving"')
+
+        program = Program(
+            name=name,
+            command=["serve", *units, *(["--port", str(port)] if port else [])],
+            ready=ready,
+            env=self.environment,
+            prepare=prepare,
+            nursery=self._nursery,
+        )
+        self.processes[name] = self._process(
+            program, f"http://127.0.0.1:{answering[0]}" if len(answering) == 1 else None
+        )
+
+    async def _prepare(self) -> Demo:
+        answer = self.folder.path / "demo.json"
+        await self.cloudphone("prepare", str(answer))
+        return msgspec.json.decode(answer.read_bytes(), type=Demo)
+
+    def _urls(self, bff: str) -> list[str]:
+        return [self.url(_numbered(bff, number)) for number in range(1, self._bffs + 1)]
+
+    async def _not_ready(self) -> list[str]:
+        parts = [*self.servers.values(), *self.processes.values()]
+        ready = await asyncio.gather(*(part.ready() for part in parts))
+        return [f"{part.name} is not ready" for part, well in zip(parts, ready, strict=True) if not well]
+
+    async def _out_of_date(self) -> list[str]:
+        urls = [*self.bff_admins, *self.bff_users]
+        young = await asyncio.gather(*(_feeds_are_young(_port_of(url)) for url in urls))
+        return [f"the feeds of {url} are old" for url, well in zip(urls, young, strict=True) if not well]
+
+
+def _port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+async def _is_ready(port: int) -> bool:
+    return b" 200 " in (await embedded.ask(port, _get("/health/ready")))[:16]
+
+
+async def _feeds_are_young(port: int) -> bool:
+    lines = (await embedded.ask(port, _get("/metrics"))).decode().splitlines()
+    ages = [float(line.split()[-1]) for line in lines if line.startswith("cloudphone_cache_feed_age_seconds{")]
+    return len(ages) == len(SERVICES) and max(ages) < YOUNG_SECONDS
+
+
+def _get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: laboratory\r\nConnection: close\r\n\r\n".encode()
+
+
+def _says_since(log: Path, offset: int, word: bytes) -> bool:
+    if not log.exists():
+        return False
+    with log.open("rb") as file:
+        file.seek(offset)
+        return word in file.read()
+
+
+def _numbered(bff: str, number: int) -> str:
+    return bff if number == 1 else f"{bff}-{number}"
+
+
+async def _all(starting: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Together; the first failure is raised once all have come to an end."""
+    results = await asyncio.gather(*(start() for start in starting), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

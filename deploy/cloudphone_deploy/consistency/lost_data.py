@@ -1,0 +1,140 @@
+"""What happens to stored data: Redis loses, forgets or brings back things, and a database goes back in time."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit
+
+from cloudphone_cache.feed import stream_of
+from cloudphone_deploy import embedded
+from cloudphone_deploy.consistency.laboratory import SERVICES, Laboratory
+from cloudphone_deploy.errors import CommandError
+from cloudphone_shared.database import SCHEMAS
+
+EVERY_SECONDS = 0.2
+
+
+async def empty(laboratory: Laboratory, target: str, seconds: float) -> None:
+    part = laboratory.part(target)
+    await part.kill()
+    try:
+        shutil.rmtree(laboratory.folder.valkey / "appendonlydir", ignore_errors=True)
+        await asyncio.sleep(seconds)
+    finally:
+        await part.start()
+
+
+async def flush(laboratory: Laboratory, target: str, seconds: float) -> None:
+    for _ in range(3):
+        async with laboratory.redis() as redis:
+            await redis.flushall()
+        await asyncio.sleep(seconds / 3)
+
+
+async def evict(laboratory: Laboratory, target: str, seconds: float) -> None:
+    """Room for half of what was stored, and for a moment for nothing at all."""
+    async with laboratory.redis() as redis:
+        before = (await redis.config_get("maxmemory"))["maxmemory"]
+        memory = await redis.info("memory")
+        stored = memory["used_memory"] - memory["used_memory_startup"]
+        try:
+            for share in (0.5, 0.0):
+                await redis.config_set("maxmemory", int(memory["used_memory_startup"] + share * stored))
+                await asyncio.sleep(seconds / 2)
+        finally:
+            await redis.config_set("maxmemory", before)
+
+
+async def set_back(laboratory: Laboratory, target: str, seconds: float) -> None:
+    async with laboratory.redis() as redis:
+        held = [(key, await redis.dump(key), await redis.pttl(key)) async for key in redis.scan_iter(count=1000)]
+        await asyncio.sleep(seconds)
+        async with redis.pipeline(transaction=True) as pipeline:
+            pipeline.flushall()
+            for key, value, life in held:
+                if value is not None and life != -2:
+                    pipeline.restore(key, max(life, 0), value)
+            await pipeline.execute()
+
+
+async def cut(laboratory: Laboratory, target: str, seconds: float) -> None:
+    """`target` is the name that such connections bear."""
+    end = asyncio.get_running_loop().time() + seconds
+    async with laboratory.redis() as redis:
+        while asyncio.get_running_loop().time() < end:
+            for client in await redis.client_list():
+                if client["name"] == target:
+                    await redis.client_kill_filter(_id=client["id"])
+            await asyncio.sleep(EVERY_SECONDS)
+
+
+async def trim(laboratory: Laboratory, target: str, seconds: float) -> None:
+    """So that it finds a hole when it goes on."""
+    part = laboratory.part(target)
+    end = asyncio.get_running_loop().time() + seconds
+    part.stop()
+    try:
+        async with laboratory.redis() as redis:
+            while asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(EVERY_SECONDS)
+                for service in SERVICES:
+                    await redis.xtrim(stream_of(service), maxlen=1, approximate=False)
+    finally:
+        part.go_on()
+
+
+async def restore(laboratory: Laboratory, target: str, seconds: float) -> None:
+    """Changes made after the backup are lost, whatever was announced of them."""
+    backup = laboratory.folder.path / "backup.sql"
+    url, schema = laboratory.database_url(target), SCHEMAS[target]
+    options = ["--data-only", "--disable-triggers", f"--schema={schema}", f"--file={backup}"]
+    await _postgres("pg_dump", url, *options)
+    users = [laboratory.part("services"), laboratory.part("workers")]
+    try:
+        await asyncio.sleep(seconds)
+        for part in users:
+            await part.kill()
+        await _postgres(
+            "psql", url, "-q", "-1", "-v", "ON_ERROR_STOP=1", "-c", _EMPTIED.format(schema=schema), "-f", str(backup)
+        )
+        await laboratory.cloudphone("restored", target)
+    finally:
+        backup.unlink(missing_ok=True)
+        for part in users:
+            await part.start()
+
+
+_EMPTIED = """
+DO $$ BEGIN EXECUTE (
+    SELECT 'TRUNCATE ' || string_agg(format('%I.%I', schemaname, tablename), ', ') || ' CASCADE'
+    FROM pg_tables WHERE schemaname = '{schema}'
+); END $$
+"""
+
+
+async def _postgres(program: str, url: str, *arguments: str) -> None:
+    """Raises CommandError with what it said."""
+    process = await asyncio.create_subprocess_exec(
+        embedded.postgres_binary(program),
+        *arguments,
+        env=_reaching(url),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    if process.returncode:
+        raise CommandError(f"{program} failed: {said.decode(errors='replace').strip()}")
+
+
+def _reaching(url: str) -> Mapping[str, str]:
+    parts = urlsplit(url)
+    return {
+        **os.environ,
+        "PGHOST": parts.hostname or "",
+        "PGPORT": str(parts.port or 5432),
+        "PGUSER": unquote(parts.username or ""),
+        "PGPASSWORD": unquote(parts.password or ""),
+        "PGDATABASE": unquote(parts.path.lstrip("/")),
+    }
