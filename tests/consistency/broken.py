@@ -123,7 +123,7 @@ def proofs() -> None:
         for cache in caches:
             for key in {key for entity in entities for key in shown.get(entity, ())}:
                 cache.local.drop(key)
-                asyncio.ensure_future(cache.store.drop(key))
+                cache.store.drop(key)
 
     Cache.__aenter__ = entered
     Local.put = indexed
