@@ -10,7 +10,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from .aggregation import Cache
 from .entry import Entry, load
 from .freshness import token_in
-from .redis import REDIS_ERRORS, Later
+from .pipelined import Later
+from .redis import REDIS_ERRORS
 from .response import L1, L2, Served
 from .view import Audience, View
 

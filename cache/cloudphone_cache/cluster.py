@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from .redis import Address, Later, Pipelined, RedisAway, RedisRefused, Routed, key_slot, pack
+from .pipelined import Later, Pipelined, Routed
+from .redis import Address, RedisAway, RedisRefused, key_slot, pack
 
 _MOST_HOPS = 5
 _REFRESH_SECONDS = 1.0

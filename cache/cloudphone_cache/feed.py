@@ -7,14 +7,14 @@ import asyncio
 import contextlib
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import msgspec
 from redis.exceptions import NoScriptError, RedisError
 
 from .knowledge import INCARNATION, Knowledge
-from .redis import Address, patient_client
+from .redis import REDIS_ERRORS, Address, Link, dial, patient_client
 
 WINDOW_SECONDS = 600
 """How far back the streams reach: longer than any view is fresh."""
@@ -223,7 +223,7 @@ class Tail:
     """The reader's side: one blocking XREAD over all streams, on a connection of its own.
 
     Every stream is read from its beginning at first, from the last id on afterwards. A connection that is cut, falls
-    silent, or brings nothing new for 2 s (demoted, perhaps) is opened again.
+    silent, or brings nothing new for 2 s (demoted, perhaps) is opened again, to whoever is the master by then.
     """
 
     def __init__(
@@ -241,45 +241,53 @@ class Tail:
     async def run(self) -> None:
         """Until cancelled."""
         pause = 0.02
-        while not _cancelled():
+        while True:
             heard = False
-            client = patient_client(self._address, read_timeout=self._read_timeout, name="cloudphone-feed")
-            try:
-                async for fresh in self._read(client):
-                    heard = heard or fresh
-            except (RedisError, OSError, TimeoutError):
-                pass
-            finally:
-                with contextlib.suppress(RedisError, OSError, TimeoutError):
-                    await client.aclose()
+            with contextlib.suppress(*REDIS_ERRORS, OSError, TimeoutError):
+                async with contextlib.aclosing(self._listen()) as replies:
+                    async for fresh in replies:
+                        heard = heard or fresh
             self.reconnects += 1
             pause = 0.02 if heard else min(pause * 2, 0.5)
             await asyncio.sleep(pause)
 
-    async def _read(self, client: Any) -> AsyncIterator[bool]:
-        """Yields after each reply whether it brought something; ends when nothing came for too long."""
+    async def _listen(self) -> AsyncGenerator[bool]:
+        """On one connection. Yields after each reply whether it brought something; ends when nothing came for too
+        long."""
         loop = asyncio.get_running_loop()
-        quiet_since = loop.time()
-        while loop.time() - quiet_since < self._quiet and not _cancelled():
-            reply = cast("list[Any]", await client.xread(self._last, count=_BATCH, block=self._block_ms) or [])
-            self._knowledge.connection_answered()
-            items = 0
-            for stream, entries in reply:
-                self._hear(stream, entries)
-                items += len(entries)
-            if items:
-                quiet_since = loop.time()
-            yield items > 0
-            if items >= _MANY:
-                # Under load, what comes within this time comes in one reply.
-                await asyncio.sleep(0.002)
+        link = await dial(self._address, next(iter(self._last), "").encode(), name="cloudphone-feed")
+        try:
+            quiet_since = loop.time()
+            while loop.time() - quiet_since < self._quiet:
+                items = await self._read(link)
+                if items:
+                    quiet_since = loop.time()
+                yield items > 0
+                if items >= _MANY:
+                    # Under load, what comes within this time comes in one reply.
+                    await asyncio.sleep(0.002)
+        finally:
+            link.close()
 
-    def _hear(self, stream: bytes, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+    async def _read(self, link: Link) -> int:
+        """How many items the next reply brought."""
+        async with asyncio.timeout(self._read_timeout):
+            reply = await link.ask(
+                "XREAD", "COUNT", _BATCH, "BLOCK", self._block_ms, "STREAMS", *self._last, *self._last.values()
+            )
+        self._knowledge.connection_answered()
+        streams = cast("list[tuple[bytes, list[tuple[bytes, list[bytes]]]]]", reply or [])
+        for stream, entries in streams:
+            self._hear(stream, entries)
+        return sum(len(entries) for _, entries in streams)
+
+    def _hear(self, stream: bytes, entries: list[tuple[bytes, list[bytes]]]) -> None:
         knowledge, service = self._knowledge, self._service[stream]
         for item, fields in entries:
             text, _, t_ms = item.partition(b"-")
             if t_ms == b"0":
-                entities = {name.decode(): int(version) for name, version in fields.items()}
+                pairs = iter(fields)
+                entities = {name.decode(): int(version) for name, version in zip(pairs, pairs, strict=True)}
                 entities.pop(_NOTHING, None)
                 knowledge.hear_change(service, int(text), entities)
             else:

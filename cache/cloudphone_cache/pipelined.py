@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import hiredis
 
-from .redis import Address, Argument, RedisAway, RedisRefused, check_role, greeting, master_of, pack, tls_of
+from .redis import Address, Argument, RedisAway, RedisRefused, greet, master_of, pack, tls_of
 
 
 class Later:
@@ -143,14 +143,14 @@ class Pipelined:
     async def _connect(self, connection: "_Connection") -> None:
         host, port = self._node or await master_of(self._address)
         await self._loop.create_connection(lambda: connection, host, port, ssl=tls_of(self._address))
+
         # A stopped server still accepts connections; only an answer shows that it lives.
-        role: Any = None
-        for packed in greeting(self._address):
+        async def ask(packed: bytes) -> Any:
             waiter = self._loop.create_future()
             connection.put(packed, waiter)
-            role = await waiter
-        if self._node is None:
-            check_role(role)
+            return await waiter
+
+        await greet(ask, self._address, master=self._node is None)
 
 
 class _Connection(asyncio.Protocol):
@@ -209,20 +209,23 @@ class _Connection(asyncio.Protocol):
         self.lost.set()
 
     def _settle(self, waiter: Waiter, reply: Any) -> None:
-        if isinstance(waiter, Later):
-            waiter.settle(RedisRefused(str(reply)) if isinstance(reply, hiredis.ReplyError) else reply)
-        elif waiter.done():
-            pass
-        elif isinstance(reply, hiredis.ReplyError):
+        if isinstance(reply, hiredis.ReplyError):
             self._refuse(waiter, str(reply))
-        else:
+        elif isinstance(waiter, Later):
+            waiter.settle(reply)
+        elif not waiter.done():
             waiter.set_result(reply)
 
-    def _refuse(self, waiter: "asyncio.Future[Any]", text: str) -> None:
+    def _refuse(self, waiter: Waiter, text: str) -> None:
         redirect = self._owner.redirect
-        if redirect is not None and isinstance(waiter, Routed) and redirect(waiter, text):
+        if isinstance(waiter, Later):
+            waiter.settle(RedisRefused(text))
+        elif waiter.done():
+            pass
+        elif redirect is not None and isinstance(waiter, Routed) and redirect(waiter, text):
             return
-        waiter.set_exception(RedisRefused(text))
+        else:
+            waiter.set_exception(RedisRefused(text))
         # Demoted, or not loaded yet: another server may answer to the name by now.
         if text.startswith(("READONLY", "LOADING", "MASTERDOWN", "NOAUTH")):
             self._loop.call_soon(self.drop, text)

@@ -1,15 +1,12 @@
-"""The hot connection to Redis: one socket, commands of all requests in one write, a budget instead of patience.
-
-Everything that is not hot (the feed, scripts at start) goes through redis-py, whose own retries are off.
-"""
+"""Where Redis is, and how its masters are found: one server, a pair under Sentinel, or a cluster."""
 
 import asyncio
 import binascii
 import contextlib
-import os
+import random
 import ssl
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -18,10 +15,14 @@ import msgspec
 import redis.asyncio as slow_redis
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 Argument: TypeAlias = bytes | str | int | float
-SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster")
+Node: TypeAlias = tuple[str, int]
+Ask: TypeAlias = Callable[[bytes], Awaitable[Any]]
+SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
+_SENTINEL_SECONDS = 0.5
 
 
 class RedisAway(Exception):
@@ -36,40 +37,55 @@ REDIS_ERRORS = (RedisAway, RedisRefused)
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where Redis is; several nodes make it a cluster."""
+    """Where Redis is. `nodes` are the server, some nodes of the cluster, or the sentinels that watch `master`."""
 
-    nodes: tuple[tuple[str, int], ...]
+    nodes: tuple[Node, ...]
     cluster: bool = False
     tls: bool = False
     username: str | None = None
     password: str | None = None
     db: int = 0
+    master: str | None = None
 
 
 def parse(url: str) -> Address:
-    """`redis://user:password@host:port/db`, `rediss://`, `redis+cluster://host:port,host:port`. Raises ValueError."""
+    """Raises ValueError. One of
+
+    - `redis://user:password@host:port/db`
+    - `redis+cluster://user:password@host:port,host:port`
+    - `redis+sentinel://user:password@host:port,host:port/master-name/db`: the sentinels, and what they call the master
+
+    or the same over TLS, with `rediss`. The password is the servers'; sentinels that want one get the same.
+    """
     scheme, _, rest = url.partition("://")
     if scheme not in SCHEMES or not rest:
         raise ValueError("a Redis URL begins with one of " + ", ".join(f"{known}://" for known in SCHEMES))
-    authority, _, path = rest.partition("/")
+    authority, _, path = rest.partition("?")[0].partition("/")
     credentials, _, hosts = authority.rpartition("@")
     username, _, password = credentials.partition(":")
-    nodes: list[tuple[str, int]] = []
+    master = None
+    if watched := scheme.endswith("+sentinel"):
+        master, _, path = path.partition("/")
+        if not master:
+            raise ValueError("a Redis URL for Sentinel ends in the master's name: redis+sentinel://host:26379/name")
+    nodes: list[Node] = []
     for host in hosts.split(","):
         parts = urlsplit("//" + host)
-        nodes.append((parts.hostname or "127.0.0.1", parts.port or 6379))
+        nodes.append((parts.hostname or "127.0.0.1", parts.port or (26379 if watched else 6379)))
     return Address(
         nodes=tuple(nodes),
-        cluster="cluster" in scheme,
+        cluster=scheme.endswith("+cluster"),
         tls=scheme.startswith("rediss"),
         username=unquote(username) or None,
         password=unquote(password) or None,
-        db=int(path.partition("?")[0] or 0),
+        db=int(path or 0),
+        master=unquote(master) if master else None,
     )
 
 
 def patient_client(address: Address, *, read_timeout: float, name: str = "cloudphone") -> Any:
-    """redis-py's client, single or cluster: no retries of its own, replies as bytes within `read_timeout` seconds."""
+    """redis-py's client of the master or the cluster: no retries of its own, replies as bytes within `read_timeout`
+    seconds."""
     shared: dict[str, Any] = {
         "username": address.username,
         "password": address.password,
@@ -82,6 +98,12 @@ def patient_client(address: Address, *, read_timeout: float, name: str = "cloudp
     if address.cluster:
         nodes = [ClusterNode(host, port) for host, port in address.nodes]
         return slow_redis.RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **shared)
+    if address.master:
+        asking = {"socket_connect_timeout": _SENTINEL_SECONDS, "socket_timeout": _SENTINEL_SECONDS, "ssl": address.tls}
+        sentinel = Sentinel(address.nodes, sentinel_kwargs=asking, **shared)
+        return sentinel.master_for(  # pyright: ignore[reportUnknownMemberType]
+            address.master, db=address.db, retry=Retry(NoBackoff(), 0)
+        )
     host, port = address.nodes[0]
     return slow_redis.Redis(host=host, port=port, db=address.db, retry=Retry(NoBackoff(), 0), **shared)
 
@@ -90,282 +112,138 @@ def pack(*arguments: Argument) -> bytes:
     return hiredis.pack_command(arguments)  # pyright: ignore
 
 
-class Later:
-    """A reply nobody waits for: replies come in order, so it is there once a later one is."""
-
-    __slots__ = ("_waiting", "done", "value")
-
-    def __init__(self) -> None:
-        self.done = False
-        self.value: Any = None
-        """Redis' answer, or the error met instead of it."""
-        self._waiting: asyncio.Future[None] | None = None
-
-    def settle(self, value: Any) -> None:
-        self.value, self.done = value, True
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
-    async def reply(self) -> Any:
-        """The value, waited for after all."""
-        if not self.done:
-            self._waiting = asyncio.get_running_loop().create_future()
-            await self._waiting
-        return self.value
+def tls_of(address: Address) -> ssl.SSLContext | None:
+    return ssl.create_default_context() if address.tls else None
 
 
-class Routed(asyncio.Future[Any]):
-    """A reply that a cluster may ask for again elsewhere."""
-
-    packed: bytes
-    hops: int
-
-
-Waiter: TypeAlias = asyncio.Future[Any] | Later
-
-_AT_ONCE = 16
-_LATE = 0.01
-_LOST_AFTER = 20
-"""Budgets without an answer after which the connection is given up."""
+async def greet(ask: Ask, address: Address, *, master: bool) -> None:
+    """What is said first on a connection. Raises what `ask` raises, and RedisAway where a master is wanted and the
+    server takes itself for none: one that was demoted shows the past."""
+    await _sign_in(ask, address)
+    if address.db:
+        await ask(pack("SELECT", address.db))
+    # A server that is stopped or still loading accepts connections all the same.
+    await ask(pack("PING"))
+    if master and (role := await _role(ask)) != b"master":
+        raise RedisAway(f"the server is no master but a {role.decode()}")
 
 
-class Pipelined:
-    """Commands are written when 16 are pending or at the next turn of the loop, whichever is first.
+async def _sign_in(ask: Ask, address: Address) -> None:
+    if address.password:
+        await ask(pack("AUTH", *([address.username] if address.username else []), address.password))
 
-    A reply that takes longer than `budget_ms` raises RedisAway; until the next reply arrives, so does every command,
-    at once. Connecting, and connecting again, happens in the background.
-    """
 
-    def __init__(self, address: Address, *, budget_ms: float = 50.0, node: tuple[str, int] | None = None) -> None:
-        self._address = address
-        self.node = node or address.nodes[0]
-        self._budget = budget_ms / 1000
-        self._connection: _Connection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop
-        self.connected = asyncio.Event()
-        self.redirect: Callable[[Routed, str], bool] | None = None
-        self.commands = self.writes = self.overdue = self.reconnects = 0
+async def _role(ask: Ask) -> bytes:
+    try:
+        return (await ask(pack("ROLE")))[0]
+    except RedisRefused as refusal:
+        if str(refusal).startswith("NOPERM"):
+            return b"master"  # for all that this user may know
+        raise
 
-    async def start(self) -> None:
-        """Begins to connect; does not wait for it."""
-        self._loop = asyncio.get_running_loop()
-        self._connecting = asyncio.create_task(self._keep_connected())
 
-    async def close(self) -> None:
-        if self._connecting:
-            self._connecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._connecting
-            self._connecting = None
-        if self._connection:
-            self._connection.drop("closed")
+class Link:
+    """A connection to one server, one question at a time: for whoever has patience."""
 
-    @property
-    def available(self) -> bool:
-        connection = self._connection
-        return connection is not None and not connection.slow
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._incoming, self._outgoing = reader, writer
+        self._replies = hiredis.Reader(notEnoughData=Ellipsis)
 
-    def send(self, key: bytes, packed: bytes) -> "asyncio.Future[Any]":
-        """Raises RedisAway at once while Redis is away. `key` says which node; there is but one here."""
-        waiter = self._loop.create_future()
-        self._put(packed, waiter)
-        return waiter
+    @classmethod
+    async def open(cls, address: Address, node: Node) -> "Link":
+        """Nothing is said yet. Raises OSError."""
+        return cls(*await asyncio.open_connection(*node, ssl=tls_of(address), limit=2**20))
 
-    def later(self, key: bytes, packed: bytes) -> Later:
-        waiter = Later()
-        self._put(packed, waiter)
-        return waiter
+    async def ask(self, *arguments: Argument) -> Any:
+        """Raises RedisAway and OSError, after which the link is of no more use, and RedisRefused."""
+        return await self.ask_packed(pack(*arguments))
 
-    def route(self, packed: bytes, waiter: Waiter) -> None:
-        self._put(packed, waiter)
+    async def ask_packed(self, packed: bytes) -> Any:
+        self._outgoing.write(packed)
+        while (reply := self._replies.gets()) is Ellipsis:
+            received = await self._incoming.read(2**18)
+            if not received:
+                raise RedisAway("the connection was lost")
+            self._replies.feed(received)
+        if isinstance(reply, hiredis.ReplyError):
+            raise RedisRefused(str(reply))
+        return reply
 
-    def __call__(self, *arguments: Argument) -> "asyncio.Future[Any]":
-        return self.send(b"", pack(*arguments))
+    def close(self) -> None:
+        self._outgoing.transport.abort()
 
-    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        return await self.send(b"", pack(b"MGET", *keys))
 
-    async def everywhere(self, packed: bytes) -> None:
-        """For what every node must know, such as a script."""
-        await self.send(b"", packed)
+async def dial(address: Address, key: bytes = b"", *, name: str = "cloudphone", within: float = 1.0) -> Link:
+    """A connection to the master that holds `key` now. Raises RedisAway, RedisRefused, OSError, TimeoutError."""
+    async with asyncio.timeout(within):
+        link = await Link.open(address, await master_of(address, key))
+        try:
+            await greet(link.ask_packed, address, master=True)
+            await link.ask("CLIENT", "SETNAME", name)
+        except BaseException:
+            link.close()
+            raise
+        return link
 
-    def _put(self, packed: bytes, waiter: Waiter) -> None:
-        connection = self._connection
-        if connection is None or connection.slow:
-            raise RedisAway("slow" if connection else "not connected")
-        self.commands += 1
-        connection.put(packed, waiter)
 
-    async def _keep_connected(self) -> None:
-        pause = 0.02
-        while True:
-            connection = _Connection(self, self._budget)
+async def master_of(address: Address, key: bytes = b"") -> Node:
+    """Where that master is, as far as the sentinels, or the nodes of the cluster, know. Raises RedisAway."""
+    if address.master is not None:
+        return await _named_by_sentinels(address)
+    if address.cluster:
+        return await _named_by_cluster(address, key_slot(key))
+    return address.nodes[0]
+
+
+async def _named_by_sentinels(address: Address) -> Node:
+    """What most of them say: one that was cut off, or has just started, may be behind."""
+    asking = [asyncio.create_task(_asked(address, node, _master_told_by)) for node in address.nodes]
+    told: Counter[Node] = Counter()
+    try:
+        for answer in asyncio.as_completed(asking):
+            if (node := await answer) is not None:
+                told[node] += 1
+                if told[node] > len(asking) / 2:
+                    return node
+    finally:
+        for task in asking:
+            task.cancel()
+    if not told:
+        raise RedisAway(f"no sentinel knows a master named {address.master}")
+    return told.most_common(1)[0][0]
+
+
+async def _named_by_cluster(address: Address, slot: int) -> Node:
+    for node in random.sample(address.nodes, len(address.nodes)):
+        ranges: list[Any] = await _asked(address, node, _slots_told_by) or []
+        for first, last, (host, port, *_), *_ in ranges:
+            if first <= slot <= last:
+                return host.decode() or node[0], port
+    raise RedisAway("no node of the cluster knows who holds the key")
+
+
+async def _asked(address: Address, node: Node, question: Any) -> Any:
+    """The answer of one sentinel or node; None if it has none."""
+    with contextlib.suppress(OSError, TimeoutError, RedisAway, RedisRefused):
+        async with asyncio.timeout(_SENTINEL_SECONDS):
+            link = await Link.open(address, node)
             try:
-                async with asyncio.timeout(1.0):
-                    await self._connect(connection)
-            except (OSError, TimeoutError, RedisAway, RedisRefused):
-                connection.drop("could not connect")
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 0.5)
-                continue
-            pause = 0.02
-            self._connection = connection
-            self.connected.set()
-            await connection.lost.wait()
-            self._connection = None
-            self.connected.clear()
-            self.reconnects += 1
-
-    async def _connect(self, connection: "_Connection") -> None:
-        host, port = self.node
-        context = ssl.create_default_context() if self._address.tls else None
-        await self._loop.create_connection(lambda: connection, host, port, ssl=context)
-        greeting: list[bytes] = []
-        if self._address.password:
-            name = (self._address.username,) if self._address.username else ()
-            greeting.append(pack("AUTH", *name, self._address.password))
-        if self._address.db:
-            greeting.append(pack("SELECT", self._address.db))
-        # A stopped server still accepts connections; only an answer shows that it lives.
-        for packed in (*greeting, pack("PING")):
-            waiter = self._loop.create_future()
-            connection.put(packed, waiter)
-            await waiter
+                # A sentinel without a password of its own refuses one.
+                with contextlib.suppress(RedisRefused):
+                    await _sign_in(link.ask_packed, address)
+                return await question(link, address)
+            finally:
+                link.close()
+    return None
 
 
-class _Connection(asyncio.Protocol):
-    def __init__(self, owner: Pipelined, budget: float) -> None:
-        self._owner = owner
-        self._budget = budget
-        self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader(notEnoughData=Ellipsis)
-        self._waiters: deque[tuple[float, Waiter]] = deque()
-        self._pending: list[bytes] = []
-        self._transport: asyncio.Transport | None = None
-        self._socket = -1
-        self._watching = False
-        self._look_at = 0.0
-        self.slow = False
-        self.lost = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # pyright: ignore[reportAttributeAccessIssue]
-        if transport.get_extra_info("ssl_object") is None:
-            self._socket = transport.get_extra_info("socket").fileno()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._socket = -1
-        self.drop("the connection was lost")
-
-    def data_received(self, data: bytes) -> None:
-        self.slow = False
-        self._reader.feed(data)
-        while (reply := self._reader.gets()) is not Ellipsis:
-            if not self._waiters:
-                self.drop("a reply to nothing")
-                return
-            self._settle(self._waiters.popleft()[1], reply)
-
-    def put(self, packed: bytes, waiter: Waiter) -> None:
-        if not self._pending:
-            self._loop.call_soon(self._write)
-        self._pending.append(packed)
-        self._waiters.append((self._loop.time(), waiter))
-        if len(self._pending) >= _AT_ONCE:
-            self._write()
-        if not self._watching:
-            self._watching = True
-            self._look_again(self._budget)
-
-    def drop(self, why: str) -> None:
-        """Gives the connection up; everybody who waits is told."""
-        if self._transport is not None:
-            self._transport.abort()
-            self._transport = None
-            self._socket = -1
-        self._pending.clear()
-        while self._waiters:
-            _fail(self._waiters.popleft()[1], why)
-        self.lost.set()
-
-    def _settle(self, waiter: Waiter, reply: Any) -> None:
-        if isinstance(waiter, Later):
-            waiter.settle(RedisRefused(str(reply)) if isinstance(reply, hiredis.ReplyError) else reply)
-        elif waiter.done():
-            pass
-        elif isinstance(reply, hiredis.ReplyError):
-            self._refuse(waiter, str(reply))
-        else:
-            waiter.set_result(reply)
-
-    def _refuse(self, waiter: "asyncio.Future[Any]", text: str) -> None:
-        redirect = self._owner.redirect
-        if redirect is not None and isinstance(waiter, Routed) and redirect(waiter, text):
-            return
-        waiter.set_exception(RedisRefused(text))
-        # Demoted, or not loaded yet: another server may answer to the name by now.
-        if text.startswith(("READONLY", "LOADING", "MASTERDOWN", "NOAUTH")):
-            self._loop.call_soon(self.drop, text)
-
-    def _write(self) -> None:
-        if not self._pending or self._transport is None:
-            return
-        data = b"".join(self._pending)
-        self._pending.clear()
-        self._owner.writes += 1
-        if self._socket >= 0 and not self._transport.get_write_buffer_size():
-            # Now, rather than at the end of the loop's turn: Redis works while the turn goes on.
-            try:
-                sent = os.write(self._socket, data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self.drop("the connection was lost")
-                return
-            if sent == len(data):
-                return
-            data = data[sent:]
-        self._transport.write(data)
-
-    def _watch(self) -> None:
-        # One timer for all: replies come in order and budgets are equal, so the eldest is overdue first.
-        now = self._loop.time()
-        if now - self._look_at > _LATE:
-            # This process stood still, not Redis: let the replies in first.
-            self._look_again(0.002)
-            return
-        limit = now - self._budget
-        oldest = now
-        for asked, waiter in self._waiters:
-            if asked > limit:
-                oldest = min(oldest, asked)
-                break
-            if _fail(waiter, "over its budget"):
-                self._owner.overdue += 1
-            self.slow = True
-        if self.slow and self._waiters and self._waiters[0][0] < now - self._budget * _LOST_AFTER:
-            self.drop("no answer for too long")
-        if self._waiters:
-            self._look_again(self._budget / 2 if self.slow else max(oldest + self._budget - now, 0.001))
-        else:
-            self._watching = False
-
-    def _look_again(self, wait: float) -> None:
-        self._look_at = self._loop.time() + wait
-        self._loop.call_later(wait, self._watch)
+async def _master_told_by(link: Link, address: Address) -> Node | None:
+    told = await link.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.master or "")
+    return (told[0].decode(), int(told[1])) if told else None
 
 
-def _fail(waiter: Waiter, why: str) -> bool:
-    if isinstance(waiter, Later):
-        if waiter.done:
-            return False
-        waiter.settle(RedisAway(why))
-        return True
-    if waiter.done():
-        return False
-    waiter.set_exception(RedisAway(why))
-    return True
+async def _slots_told_by(link: Link, address: Address) -> Any:
+    return await link.ask("CLUSTER", "SLOTS")
 
 
 def key_slot(key: bytes) -> int:

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
 from .cluster import Redis
-from .redis import Later, pack
+from .pipelined import Later
+from .redis import pack
 
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 # A partial view never replaces a full one: that holds the last good data.

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from .entry import FULL
-from .redis import Later, RedisAway
+from .pipelined import Later
+from .redis import RedisAway
 from .store import Store
 
 

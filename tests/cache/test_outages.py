@@ -6,7 +6,8 @@ import time
 import pytest
 
 from cloudphone_cache import RedisAway
-from cloudphone_cache.redis import Pipelined, pack, parse
+from cloudphone_cache.pipelined import Pipelined
+from cloudphone_cache.redis import pack, parse
 from tests.cache.library import Library, body, book_full, everybody, new_cache, working
 from tests.cache.test_reading import heard, settled, status
 from tests.conditions import eventually
