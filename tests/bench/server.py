@@ -4,6 +4,7 @@
 
 /bench/constant            a Litestar route that answers a view's bytes, nothing checked
 /bench/constant-checked    the same, with token and limit checked as for a hit
+/bench/unchecked/<id>      the view through the cache, neither token nor limit checked
 /bench/redis-py/<id>       the view read through redis-py, with token and limit checked through redis-py
 """
 
@@ -87,6 +88,11 @@ class Beside:
             return
         if path == "/bench/constant":
             await self._constant(scope, receive, send)
+            return
+        if path.startswith("/bench/unchecked/"):
+            params = {"device_id": path.rpartition("/")[2]}
+            served = await self._product.cache.read(device_full, params, lambda audience: True)
+            await served(scope, receive, send)
             return
         answer = await self._checked(scope, path)
         await answer(scope, receive, send)
