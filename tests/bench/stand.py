@@ -96,7 +96,7 @@ class Stand:
         self.effort = effort
         self.postgres, self.valkey, self.nats = Postgres(), Valkey(), Nats()
         self.signer = Signer()
-        self.tokens = [self.signer.token() for _ in range(CALLERS)]
+        self.tokens = [self.signer.token() for _ in range(effort.less(CALLERS, 300))]
         self.staff: dict[str, str] = {}
         """As headers."""
         self.devices: list[str] = []
@@ -124,7 +124,7 @@ class Stand:
     async def prepare(self) -> None:
         async with aiohttp.ClientSession() as http:
             self.staff = await self._administrator(http)
-            self.devices = await self._devices(http)
+            self.devices = (await self._devices(http))[: self.effort.less(200, 40)]
             self.users = await self._users(http)
         async with self.bff("l1") as bff:
             _, body, _ = await self.read(bff, self.devices[0])
