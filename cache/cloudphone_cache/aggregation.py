@@ -88,7 +88,7 @@ class Cache:
         self.knowledge = Knowledge(services, clock=clock)
         self.counts: Counter[str] = Counter()
         self.store: Store = RedisStore(connect(parse(redis), budget_ms=budget_ms)) if isinstance(redis, str) else redis
-        self.local = Local(l1_bytes, clock=clock)
+        self.local = Local(l1_bytes, self.knowledge, clock=clock)
         self._absent = absent
         self._asking: dict[str, asyncio.Future[bytes | None]] = {}
         self.composer = Composer(core, self.knowledge, Failures(absent, refused, unavailable))
@@ -145,7 +145,7 @@ class Cache:
                 self.local.put(key, base)
                 return self.answer(view, key, base, L2, sees, if_none_match)
         self.counts["misses"] += 1
-        filled = await self.filler.fill(view, _texts(params), key, base or self.local.get(key))
+        filled = await self.filler.fill(view, _texts(params), key, base or self.local.peek(key))
         return self.answer(view, key, filled.entry, filled.source, sees, if_none_match)
 
     async def read_many(self, view: View[Any], params: Sequence[Params], sees: Sees) -> list[msgspec.Raw | None]:
@@ -234,7 +234,7 @@ class Cache:
         entry, layer = self.near(view, key), "l1"
         if entry is None:
             far = await self._far(view, key)
-            entry, layer = (far, "l2") if far is not None else (self.local.get(key), "l1")
+            entry, layer = (far, "l2") if far is not None else (self.local.peek(key), "l1")
         if entry is None:
             return Explained(key=key, layer=None)
         verdict = self._verdict(view, entry)
@@ -322,7 +322,7 @@ class Cache:
             self.counts["unavailable_redis"] += 1
             stored = [None] * len(keys)
         found = {key: load(value, view.schema) if value else None for key, value in zip(keys, stored, strict=True)}
-        return {key: entry or self.local.get(key) for key, entry in found.items()}
+        return {key: entry or self.local.peek(key) for key, entry in found.items()}
 
     def may_see(self, view: View[Any], entry: Entry, sees: Sees) -> bool:
         """Nobody sees what is absent; everything else, who belongs to its audience."""
@@ -346,7 +346,7 @@ class Cache:
     def _as_of(self, view: View[Any], entry: Entry) -> int | None:
         if view.bounded_to is not None or entry.degraded:
             return entry.read_at
-        if self.knowledge.outdated(entry.deps) if entry.tick != self.knowledge.tick else False:
+        if not self.knowledge.current(entry):
             return None
         return max(entry.read_at, self.knowledge.as_of(entry.deps)) if entry.deps else entry.read_at
 

@@ -18,6 +18,9 @@ FULL, PARTIAL, NEGATIVE = b"F", b"P", b"N"
 RETRY_MS = 2000
 """After so long a partial view's missing segments are asked for again."""
 
+_ENTRY_BYTES, _SERVICE_BYTES, _ENTITY_BYTES = 2000, 100, 160
+"""As tracemalloc counts them: an entry with its place and the headers of its last hit; what it shows."""
+
 Deps = dict[str, tuple[int, dict[str, int]]]
 
 
@@ -126,14 +129,13 @@ class Entry:
         "etag",
         "fresh_until",
         "hard_until",
-        "held",
-        "hits",
         "kind",
         "memo",
         "read_at",
         "schema",
         "tick",
         "until",
+        "watched",
     )  # fmt: skip
 
     def __init__(self, kind: bytes, head: _Head, body: bytes) -> None:
@@ -153,16 +155,15 @@ class Entry:
         self._stored = head.parts
         self.body = body
         self.tick = 0
-        self.hits = 0
-        self.held: Any = None
-        """What the process's own layer notes of it, while it holds it."""
+        self.watched = False
         self.memo: Any = None
         self._lines: list[_Stored] | None = None
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in memory, roughly."""
-        return len(self.body) + 3 * len(self._stored) + 1000
+        """Bytes that it takes in memory, about, with its place in the process's own layer and among what is watched."""
+        shown = sum(_SERVICE_BYTES + _ENTITY_BYTES * len(versions) for _, versions in self.deps.values())
+        return _ENTRY_BYTES + len(self.body) + len(self._stored) + shown
 
     @property
     def degraded(self) -> bool:

@@ -91,7 +91,7 @@ class Filler:
         if self._knowledge.now_ms() >= entry.until:
             return False
         if view.bounded_to is not None:
-            return not self._knowledge.outdated(entry.deps)
+            return self._knowledge.current(entry)
         return self._knowledge.proven(entry)
 
     def composing(self, key: str) -> bool:

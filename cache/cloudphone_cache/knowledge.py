@@ -2,30 +2,23 @@
 
 An entry is proven when every change that it might lack would have been heard: the window of what was heard without
 a hole (`since`) reaches back to where composing began, nothing newer than it shows was announced, and the feed is
-young.
+young. What is held in process is watched: a change heard marks just the entries that show it older, so that one
+proven before and not marked since needs a look at the clock only.
 """
 
 import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
+
+from .shown import NOTHING, Checked, Dependencies, Place, Shown
 
 INCARNATION = 10**12
 """Change numbers and versions are incarnation * INCARNATION + a counter."""
 
-Dependencies = Mapping[str, tuple[int, Mapping[str, int]]]
-"""Per service: the position at which composing began, and the versions of the entities shown."""
-
 _NOT_HEARD = 2**62
-
-
-class Checked(Protocol):
-    """`tick` is the knowledge's tick at which it was last proven; Knowledge writes it."""
-
-    @property
-    def deps(self) -> Dependencies: ...
-
-    tick: int
+_MOST_MARKED = 256
+"""Places that one change marks one by one."""
 
 
 class Verdict(NamedTuple):
@@ -45,12 +38,16 @@ class Position(NamedTuple):
 
 
 class Heard:
-    """One service's feed. `latest` is the highest version announced per entity; nothing after `since` was missed."""
+    """One service's feed. `latest` is the highest version announced per entity; nothing after `since` was missed.
 
-    __slots__ = ("_turn", "ahead", "as_of", "good_until", "latest", "position", "since")
+    `shown` is where the entries that show its entities are held.
+    """
+
+    __slots__ = ("_turn", "ahead", "as_of", "good_until", "latest", "position", "shown", "since")
 
     def __init__(self) -> None:
         self.latest: dict[str, int] = {}
+        self.shown = Shown()
         self._turn: dict[str, int] = {}
         self.position = -1
         self.since = _NOT_HEARD
@@ -59,14 +56,19 @@ class Heard:
         self.good_until = 0
         """Milliseconds on this process's clock until which the feed counts as young."""
 
-    def note(self, entities: Iterable[tuple[str, int]], seq: int) -> None:
-        """Entities named by change `seq`; the most recently named stand last in line for being dropped."""
-        latest, turn = self.latest, self._turn
+    def note(self, entities: Iterable[tuple[str, int]], seq: int) -> list[tuple[str, int]] | None:
+        """Entities named by change `seq`; the most recently named stand last in line for being dropped. Those that are
+        shown here and were announced at something new, if any."""
+        latest, turn, shown = self.latest, self._turn, self.shown
+        news: list[tuple[str, int]] | None = None
         for entity, version in entities:
             if version > latest.get(entity, 0):
                 latest[entity] = version
+                if entity in shown:
+                    news = [*(news or ()), (entity, version)]
             earlier = turn.pop(entity, 0)
             turn[entity] = max(earlier, seq)
+        return news
 
     def forget(self, count: int) -> None:
         # What is dropped may have been numbered up to its turn: from there on the window begins.
@@ -96,6 +98,12 @@ class Knowledge:
         self.services = {service: Heard() for service in services}
         self.tick = 1
         """Raised by everything that could make a proven entry unproven, except time."""
+        self.epoch = 1
+        """Raised by what could make any entry unproven: a hole, a new incarnation, something forgotten."""
+        self.on_marked: Callable[[Any], None] | None = None
+        """Told each place whose entry a change has outdated, within the hearing of it."""
+        self.on_many_marked: Callable[[list[Any]], None] | None = None
+        """Told instead, when a change is shown in very many places, all of these."""
         self.beats = 0
         self.good_until = 0
         """Until when (ms) every service's feed is young."""
@@ -124,11 +132,14 @@ class Knowledge:
             return
         if seq != heard.position + 1:
             heard.begin(seq - 1, anew=_higher(seq, heard.position))
+            self.epoch += 1
         heard.position = seq
-        heard.note(entities.items(), seq)
+        self.tick += 1
+        if news := heard.note(entities.items(), seq):
+            self._mark(service, heard, news)
         if len(heard.latest) > self._remember:
             heard.forget(len(heard.latest) - self._remember + self._remember // 16)
-        self.tick += 1
+            self.epoch += 1
 
     def hear_beat(self, service: str, seq: int, t_ms: int) -> None:
         """All that the service committed before `t_ms` (its database's clock) has a number of `seq` at most."""
@@ -139,6 +150,7 @@ class Knowledge:
             heard.begin(seq, anew=_higher(seq, heard.position))
             heard.position = seq
             self.tick += 1
+            self.epoch += 1
         heard.as_of = max(heard.as_of, t_ms)
         heard.ahead = max(heard.ahead, t_ms - self.now_ms())
         heard.good_until = heard.as_of - heard.ahead + self._allowed_ms
@@ -153,21 +165,78 @@ class Knowledge:
         latest = heard.latest
         newer = [(entity, version) for entity, version in entities.items() if version > latest.get(entity, 0)]
         if newer:
-            heard.note(newer, max(heard.position, 0))
             self.tick += 1
+            if news := heard.note(newer, max(heard.position, 0)):
+                self._mark(service, heard, news)
 
     def positions(self) -> dict[str, int]:
         """Per service whose feed is known. A fill stamps its entry with what stood here when it began to ask."""
         return {service: heard.position for service, heard in self.services.items() if heard.since != _NOT_HEARD}
 
+    def watch(self, place: Place, earlier: Checked | None = None) -> None:
+        """From now on changes mark the entry held there; it stands in for `earlier`, which is no longer watched."""
+        entry = place.entry
+        if earlier is not None:
+            self._forsake(earlier)
+        for service, (_, versions) in entry.deps.items():
+            if (heard := self.services.get(service)) is not None:
+                before = earlier.deps.get(service) if earlier is not None else None
+                heard.shown.move(place, before[1] if before is not None else NOTHING, versions)
+        if earlier is not None:
+            for service in earlier.deps.keys() - entry.deps.keys():
+                if (heard := self.services.get(service)) is not None:
+                    heard.shown.move(place, earlier.deps[service][1], NOTHING)
+        entry.watched = True
+
+    def unwatch(self, place: Place) -> None:
+        entry = place.entry
+        self._forsake(entry)
+        for service, (_, versions) in entry.deps.items():
+            if (heard := self.services.get(service)) is not None:
+                heard.shown.move(place, versions, NOTHING)
+
+    def _forsake(self, entry: Checked) -> None:
+        # Somebody may still hold it in hand: from here on it has to be looked at in full.
+        entry.watched = False
+        entry.tick = 0
+
+    def _mark(self, service: str, heard: Heard, news: Iterable[tuple[str, int]]) -> None:
+        for entity, version in news:
+            places = heard.shown.places(entity)
+            if len(places) <= _MOST_MARKED:
+                for place in places:
+                    self._mark_one(service, place, entity, version)
+            else:
+                # Everybody looks once more instead: a change costs little, however many views show it.
+                self.epoch += 1
+                if self.on_many_marked is not None:
+                    self.on_many_marked(list(places))
+
+    def _mark_one(self, service: str, place: Place, entity: str, version: int) -> None:
+        entry = place.entry
+        if entry.deps[service][1][entity] < version:
+            entry.tick = 0
+            if self.on_marked is not None:
+                self.on_marked(place)
+
     def proven(self, entry: Checked) -> bool:
         now = self._clock() * 1000
-        if entry.tick == self.tick and now < self.good_until:
-            return True
+        if entry.tick == self.epoch:
+            # One service's silence concerns those only that show something of it.
+            return now < self.good_until or self.holds(_without_versions(entry.deps), now)
         if self.holds(entry.deps, now):
-            entry.tick = self.tick
+            entry.tick = self.epoch if entry.watched else -self.tick
             return True
         return False
+
+    def current(self, entry: Checked) -> bool:
+        """Whether nothing newer than it shows was announced."""
+        if entry.tick == self.epoch or entry.tick == -self.tick:
+            return True
+        if self.outdated(entry.deps):
+            return False
+        entry.tick = -self.tick
+        return True
 
     def holds(self, deps: Dependencies, now_ms: float) -> bool:
         services = self.services
@@ -242,6 +311,10 @@ class Knowledge:
             )
             for service, heard in self.services.items()
         ]
+
+
+def _without_versions(deps: Dependencies) -> Dependencies:
+    return {service: (position, NOTHING) for service, (position, _) in deps.items()}
 
 
 def _higher(seq: int, position: int) -> bool:

@@ -18,6 +18,14 @@ class Shown:
     def __init__(self, position: int, **versions: int) -> None:
         self.deps = {"s": (position, versions)}
         self.tick = 0
+        self.watched = False
+
+
+class Held:
+    """Where an entry is held."""
+
+    def __init__(self, entry: Shown) -> None:
+        self.entry = entry
 
 
 def knowledge(clock: Clock | None = None, **options: int) -> tuple[Knowledge, Clock]:
@@ -147,15 +155,17 @@ def test_a_token_counts_at_once_and_survives_forgetting_its_repeat() -> None:
     assert "a" in heard.latest or heard.since >= FIRST + 15
 
 
-def test_an_entry_proven_at_this_tick_needs_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watched_entry_once_proven_needs_no_second_look_until_it_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     known, clock = knowledge()
     beat(known, clock, FIRST + 1)
     entry = Shown(FIRST + 1, a=1)
+    known.watch(Held(entry))
     assert known.proven(entry)
     monkeypatch.setattr(known, "holds", lambda deps, now: pytest.fail("looked again"))
+    known.hear_change("s", FIRST + 2, {"b": 1})
     assert known.proven(entry)
     monkeypatch.undo()
-    known.hear_change("s", FIRST + 2, {"a": 2})
+    known.hear_change("s", FIRST + 3, {"a": 2})
     assert not known.proven(entry)
 
 

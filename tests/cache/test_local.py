@@ -1,7 +1,12 @@
 """The process's own layer: what it holds, and what it says of it."""
 
+import tracemalloc
+
 import pytest
 
+from cloudphone_cache.entry import load
+from cloudphone_cache.knowledge import Knowledge
+from cloudphone_cache.local import Local
 from cloudphone_cache.testing import Clock, MemoryStore
 from tests.cache.library import Library, book_full, everybody, new_cache
 from tests.cache.test_degraded import ears
@@ -23,3 +28,26 @@ async def test_it_says_what_it_holds_and_what_is_asked_for_most(library: Library
         assert hottest[0].hits > hottest[1].hits > 0
         assert sum(held.bytes for held in cache.local.held()) == cache.local.bytes > 0
         assert {held.since_ms for held in hottest} == {round(clock() * 1000)}
+
+
+@pytest.mark.parametrize("loans", [0, 400])
+async def test_its_bytes_are_those_that_it_takes(library: Library, loans: int) -> None:
+    view = book_full()
+    library.shelve(1)
+    cache = new_cache(library, MemoryStore(), view, clock=Clock())
+    ears(cache, library)
+    await cache.read(view, {"number": 1}, everybody)
+    entry = cache.local.peek("book:full:1")
+    assert entry is not None
+    entry.deps["books"][1].update({f"loan:{number:036}": number + 10**12 for number in range(loans)})
+    stored, known = entry.dump(), Knowledge(["books", "people"])
+    local = Local(10**9, known)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(200):
+        copy = load(stored, view.schema)
+        assert copy is not None
+        local.put(f"book:full:{number:036}", copy)
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert 0.75 < local.bytes / taken < 1.6
