@@ -7,12 +7,12 @@ BIN := $(VENV)/bin
 DATA := $(or $(CLOUDPHONE_DATA),.cloudphone)
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
 
-.PHONY: help up down reset test check bench migrate setup setup-dev lock
+.PHONY: help up down reset test check bench migrate setup setup-dev setup-bench lock
 
 help: ## Explain the targets
 	@echo "Cloudphone: make <target>"
 	@echo
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 	@echo
 	@echo "Data is kept in $(DATA) (CLOUDPHONE_DATA); ports begin at $(or $(CLOUDPHONE_PORT_BASE),30000) (CLOUDPHONE_PORT_BASE)."
 	@echo "More commands once installed: $(BIN)/cloudphone --help"
@@ -37,16 +37,19 @@ check: setup-dev ## Lint, format, types (strict) and the import rules
 		PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/$$check || status=1; \
 	done; exit $$status
 
-bench: setup-dev ## Measure speed, print it and write build/bench.json
+bench: setup-bench ## Measure speed (ten minutes), into build/bench.json and docs/performance.md; ARGS="--help"
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 setup: $(VENV)/installed ## Install what running needs (the other targets do this first)
 
 setup-dev: $(VENV)/installed-dev ## Install what testing and checking need (likewise)
 
+setup-bench: $(VENV)/installed-bench ## Install what the benchmark needs beside (likewise)
+
 lock: ## Write the locks anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --group build $(LOCKED) -o requirements.lock.txt
 	@uv pip compile pyproject.toml --group dev $(LOCKED) -o requirements-dev.lock.txt
+	@uv pip compile pyproject.toml --group bench $(LOCKED) -c requirements-dev.lock.txt -o requirements-bench.lock.txt
 
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
@@ -67,4 +70,9 @@ $(VENV)/installed: requirements.lock.txt pyproject.toml | $(BIN)/python
 $(VENV)/installed-dev: requirements-dev.lock.txt $(VENV)/installed
 	@echo "Installing the locked packages for tests and checks …"
 	@$(PIP) -r requirements-dev.lock.txt
+	@touch $@
+
+$(VENV)/installed-bench: requirements-bench.lock.txt $(VENV)/installed-dev
+	@echo "Installing the locked packages for the benchmark …"
+	@$(PIP) -r requirements-bench.lock.txt
 	@touch $@
