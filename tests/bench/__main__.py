@@ -1,7 +1,8 @@
 """`make bench`: what a hit, a miss, a list, a warm-up and a change cost, each beside its own limit in the same run.
 
 The whole platform is started on servers of its own and ends with the run. Rounds alternate between what is compared;
-medians are printed, and everything is written to build/bench.json. A scenario that fails is reported, the others go on,
+medians are printed, and everything is written to build/bench.json, docs/performance.md and docs/performance/*.svg. A
+scenario that fails is reported, the others go on,
 and the command ends with 1; figures that fall short of what is expected are marked, and are no failure.
 """
 
@@ -20,12 +21,14 @@ from typing import Any
 import psutil
 import uvloop
 
+from tests.bench import tables
 from tests.bench.expected import verdicts
 from tests.bench.figures import Figures
 from tests.bench.scenarios import SCENARIOS
 from tests.bench.stand import Effort, Stand
 
 WHOLE, SOME = Path("build/bench.json"), Path("build/bench-quick.json")
+PAGE, CHARTS = Path("docs/performance.md"), Path("docs/performance")
 SCENARIO_SECONDS = 180
 """After so long a scenario is given up."""
 
@@ -44,6 +47,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", metavar="NAME,…", type=_names, default=list(SCENARIOS), help="some scenarios; the other figures stay"
     )
+    parser.add_argument("--docs", action="store_true", help=f"measure nothing; write {PAGE} anew from {WHOLE}")
     return parser
 
 
@@ -114,8 +118,19 @@ def _singles(figures: Figures) -> list[str]:
     ]
 
 
+def document(figures: Figures) -> None:
+    """Tables and charts."""
+    from tests.bench import charts  # it takes a second to import
+
+    tables.write(PAGE, figures)
+    charts.draw(CHARTS, figures)
+
+
 def main() -> None:
     chosen = options().parse_args()
+    if chosen.docs:
+        document(Figures.load(WHOLE))
+        return
     effort = Effort(2, 0.7, quick=True) if chosen.quick else Effort(chosen.rounds, chosen.seconds, quick=False)
     path = SOME if chosen.quick else WHOLE
     began = time.monotonic()
@@ -137,6 +152,8 @@ def main() -> None:
     }
     figures.save(path)
     print(report(figures))
+    if not chosen.quick:
+        document(figures)
     print(f"\n{path} written after {time.monotonic() - began:.0f} s")
     if figures.facts["failed"]:
         sys.exit(1)

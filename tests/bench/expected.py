@@ -44,6 +44,11 @@ def _median(name: str) -> Callable[[Figures], float]:
     return lambda figures: figures.median(name)
 
 
+def _ahead_of(peer: str) -> Expected:
+    found = _ratio("beside_peers_hit_l1_rps", f"peer_{peer}_rps")
+    return Expected(f"L1 hit to {peer}'s, both checked", ">", 1, "×", found)
+
+
 EXPECTED: dict[str, Expected] = {
     "hit_l1_of_constant": Expected(
         "L1 hit, checked, of the bare constant", "≥", 0.65, "", _ratio("hit_l1_rps", "constant_rps")
@@ -66,6 +71,13 @@ EXPECTED: dict[str, Expected] = {
     ),
     "commit_to_heard_p50": Expected("commit → heard by all, p50", "≤", 8, "ms", _median("commit_to_heard_p50_ms")),
     "commit_to_heard_p99": Expected("commit → heard by all, p99", "≤", 30, "ms", _median("commit_to_heard_p99_ms")),
+    "p99_at_10000_changes": Expected(
+        "p99 of hits at 10,000 changes/s, to none", "≤", 1.333, "×",
+        _ratio("p99_at_10000_changes_ms", "p99_without_changes_ms"),
+    ),
+    "ahead_of_fastapi_cashews": _ahead_of("fastapi_cashews"),
+    "ahead_of_litestar_stores": _ahead_of("litestar_stores"),
+    "ahead_of_fastify": _ahead_of("fastify"),
 }  # fmt: skip
 
 

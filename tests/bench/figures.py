@@ -31,6 +31,9 @@ class Figures:
         """Raises KeyError where nothing was measured."""
         return statistics.median(self._rounds[name][0])
 
+    def unit(self, name: str) -> str:
+        return self._rounds[name][1]
+
     def ratio(self, name: str, to: str) -> float:
         """The median of the ratios of rounds side by side: what a drifting machine leaves alone. Raises KeyError."""
         pairs = zip(self._rounds[name][0], self._rounds[to][0], strict=False)

@@ -3,6 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from tests.bench.figures import Figures
+from tests.bench.growth.dependencies import dependencies
+from tests.bench.growth.processes import processes
+from tests.bench.growth.rates import rates
+from tests.bench.growth.views import views
 from tests.bench.stand import Stand
 
 from .beside_peers import peers
@@ -25,4 +29,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "hits": hits,
     "peers": peers,
     "mixed": mixed,
+    "processes": processes,
+    "dependencies": dependencies,
+    "views": views,
+    "rates": rates,
 }

@@ -6,7 +6,7 @@ import aiohttp
 
 from tests.bench.figures import Figures
 from tests.bench.load import request, run, volley
-from tests.bench.scenarios.hits import known
+from tests.bench.scenarios.hits import ready
 from tests.bench.scenarios.misses import slowest_path
 from tests.bench.stand import CONNECTIONS, BenchServer, Stand, cpu_seconds
 
@@ -39,16 +39,12 @@ async def mixed(stand: Stand, figures: Figures) -> None:
     """95 reads of device screens to 5 renames of the same devices, beside the reads alone, in alternated rounds."""
     devices = stand.devices
     writer = stand.staff["Authorization"].removeprefix("Bearer ")
-    reads = [
-        request("GET", f"/admin/devices/{devices[number % len(devices)]}", token)
-        for number, token in enumerate(stand.tokens)
-    ]
-    both = [
-        _rename(devices[number * 7 % len(devices)], number, writer) if number % WRITES_EVERY == 0 else reads[number]
-        for number, token in enumerate(stand.tokens)
-    ]
     async with stand.bff("l1") as bff:
-        await known(bff.bench_port, reads)
+        reads = await ready(stand, bff)
+        both = [
+            _rename(devices[number * 7 % len(devices)], number, writer) if number % WRITES_EVERY == 0 else read
+            for number, read in enumerate(reads)
+        ]
         for _ in range(stand.effort.less(3, 1)):
             for name, requests in (("mixed_reads_alone", reads), ("mixed", both)):
                 await _round(figures, bff, name, requests, stand.effort.seconds)

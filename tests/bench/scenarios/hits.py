@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.bench.figures import Figures
 from tests.bench.load import request, run, volley
-from tests.bench.stand import CONNECTIONS, Stand, cpu_seconds
+from tests.bench.stand import CONNECTIONS, BenchServer, Stand, cpu_seconds
 from tests.servers import Server
 
 VIEW = "/admin/devices"
@@ -54,6 +54,17 @@ async def measure(stand: Stand, figures: Figures, targets: Sequence[Target], eta
     for number in range(rounds):
         for target in targets if number % 2 == 0 else reversed(targets):
             await _round(figures, target, requests[target.name], seconds)
+
+
+async def ready(stand: Stand, bff: BenchServer) -> list[bytes]:
+    """Requests for screens, one per caller, after every screen was composed and every caller came once."""
+    await stand.fill(bff.url + VIEW, [f"/{device}" for device in stand.devices])
+    requests = [
+        request("GET", f"{VIEW}/{stand.devices[number % len(stand.devices)]}", token)
+        for number, token in enumerate(stand.tokens)
+    ]
+    await known(bff.bench_port, requests)
+    return requests
 
 
 async def known(port: int, requests: Sequence[bytes], status: int = 200) -> None:
