@@ -93,8 +93,11 @@ def _peers(folder: Path, figures: Figures) -> Path | None:
 
 
 def _line(axes: Any, rows: Sequence[Row], x: str, y: str, colour: str, label: str) -> None:
-    axes.plot([row[x] for row in rows], [row[y] for row in rows], marker="o", color=colour, label=label)
-    axes.set_ylim(bottom=0)
+    heights = [float(row[y]) for row in rows]
+    # From nothing to a little above the highest of all lines here.
+    top = max([max(heights), *(max(line.get_ydata()) for line in axes.lines)])
+    axes.plot([row[x] for row in rows], heights, marker="o", color=colour, label=label)
+    axes.set_ylim(0, top * 1.08 or 1)
 
 
 def _two(rows: Sequence[Row], x: str, label: str, *, log: bool) -> tuple[Any, Any, Any]:
@@ -148,6 +151,8 @@ def _dependencies(folder: Path, rows: Sequence[Row]) -> Path | None:
     _line(left, rows, "dependencies", "l1_us", THEIRS, "L1, feed unmoved")
     _line(left, rows, "dependencies", "l1_after_change_us", OURS, "L1, after any change")
     _line(left, rows, "dependencies", "l2_us", SECOND, "L2")
+    left.set_yscale("log")
+    left.set_ylim(1, None)
     left.set_title("CPU µs of a read", loc="left")
     left.legend(frameon=False)
     _line(right, rows, "dependencies", "entry_bytes", OURS, "")
