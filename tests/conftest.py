@@ -1,7 +1,7 @@
 """Servers a test may ask for: one per session, started at first use; `own_…` for tests that kill or pause theirs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
@@ -19,7 +19,7 @@ S = TypeVar("S", bound=Startable)
 
 
 @contextmanager
-def running(cls: type[S]) -> Iterator[S]:
+def running(cls: Callable[[], S]) -> Iterator[S]:
     server = cls()
     try:
         server.start()

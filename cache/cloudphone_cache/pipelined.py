@@ -287,4 +287,6 @@ def _fail(waiter: Waiter, why: str) -> bool:
     if waiter.done():
         return False
     waiter.set_exception(RedisAway(why))
+    # Whoever asked may have gone; then nobody is told, not even the log.
+    waiter.exception()
     return True
