@@ -58,7 +58,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Cache:
     """`core` is handed to the segments' functions; `services` are those whose feeds are heard.
 
-    `redis` is a URL (redis, rediss, redis+cluster) or a Store; `l1_bytes` 0 does without the process's own layer;
+    `redis` is a URL (see `redis.parse`) or a Store; `l1_bytes` 0 does without the process's own layer;
     `budget_ms` the longest a request waits on Redis. `absent`, `refused` and `unavailable` are the exceptions with
     which services answer; absence is raised as the first of `absent`, called without arguments, so that it does not
     tell what does not exist from what may not be seen; the first of `unavailable` is called with a service's name and

@@ -103,7 +103,8 @@ class Databases(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Redis(msgspec.Struct, frozen=True, kw_only=True):
-    """The cache's store: `redis://` or `rediss://` for one server, `redis+cluster://host:port,host:port` for a cluster.
+    """The cache's store: `redis://` or `rediss://` for one server, `redis+cluster://host:port,host:port` for a cluster,
+    `redis+sentinel://host:port,host:port/master-name` for a master that these sentinels watch.
 
     `redis_budget_ms` is the longest that a request waits on Redis before it composes instead.
     """

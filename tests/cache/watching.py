@@ -22,6 +22,7 @@ class Watch:
 
     def __init__(self, library: Library, view: Any, caches: tuple[Cache, ...]) -> None:
         self.library, self.view, self.caches = library, view, caches
+        self.appender: Any = None
         self.committed: list[tuple[int, float]] = []
         """Number, and a moment no earlier than its commit: seconds since 1970."""
         self.seen: Counter[str] = Counter()

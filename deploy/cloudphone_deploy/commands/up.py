@@ -41,7 +41,8 @@ def up(
 
     - `cloudphone up`
     - `CLOUDPHONE_PORT_BASE=31000 cloudphone up --data second` runs a second one beside it
-    - `CLOUDPHONE_REDIS_URL=redis://cache:6379/0 cloudphone up` uses a Redis of yours
+    - `CLOUDPHONE_REDIS_URL=redis://cache:6379/0 cloudphone up` uses a Redis of yours; a cluster is
+      `redis+cluster://host:port,…`, a master under Sentinel `redis+sentinel://host:port,…/master-name`
     - `cloudphone up --detach --json | jq .bffAdmin`
     """
     folder = data_folder(data)
