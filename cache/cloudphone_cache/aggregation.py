@@ -25,6 +25,7 @@ from .freshness import Freshness, Versions, token_headers
 from .knowledge import Knowledge, Position, Verdict
 from .local import Held, Local
 from .redis import REDIS_ERRORS, parse
+from .refreshing import Refresher
 from .response import L1, L2, Served, Source, serve
 from .store import RedisStore, Store
 from .view import NOBODY, Sees, View
@@ -93,12 +94,14 @@ class Cache:
         self._asking: dict[str, asyncio.Future[bytes | None]] = {}
         self.composer = Composer(core, self.knowledge, Failures(absent, refused, unavailable))
         self.filler = Filler(self.composer, self.knowledge, self.local, self.store, self.counts, lease_ms=lease_ms)
+        self.refresher = Refresher(self.local, self.filler, self.knowledge, self.store, self.view_of, self.counts)
         self._freshness = Freshness(freshness_key, clock)
         self.tail = Tail(parse(redis), self.knowledge) if feed and isinstance(redis, str) else None
         self._tailing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Cache":
         await self.store.start()
+        self.refresher.start()
         if self.tail is not None:
             self._tailing = asyncio.create_task(self.tail.run())
         return self
@@ -109,6 +112,7 @@ class Cache:
         if self._tailing is not None:
             self._tailing.cancel()
             await asyncio.gather(self._tailing, return_exceptions=True)
+        await self.refresher.close()
         await self.filler.close()
         await self.store.close()
 
@@ -275,7 +279,8 @@ class Cache:
         """Counters since start, and sizes."""
         names = (
             "hits_l1", "hits_l2", "misses", "joined", "filled_again", "composed", "stored", "store_failed",
-            "refreshed_behind", "waited", "not_fresh", "unprovable", "unavailable_redis", "refused_audience",
+            "refreshed_behind", "refreshed_ahead", "waited", "not_fresh", "unprovable", "unavailable_redis",
+            "refused_audience",
         )  # fmt: skip
         redis = self.store.redis if isinstance(self.store, RedisStore) else None
         return {
@@ -357,10 +362,7 @@ class Cache:
             return
         if entry.degraded or not self.store.available:
             return
-        params = view.params_of(key)
-        if params is not None:
-            self.counts["refreshed_behind"] += 1
-            self.filler.begin(view, params, key, entry, behind=True)
+        self.refresher.expiring(key, entry)
 
     def _verdict(self, view: View[Any], entry: Entry) -> Verdict:
         now = self.knowledge.now_ms()

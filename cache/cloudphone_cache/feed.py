@@ -22,8 +22,10 @@ _STREAM_LIFE_MS = 24 * 3600 * 1000
 _MARK_EVERY_MS = 5000
 _BATCH = 500
 _MANY = 20
+_AT_ONCE = 50
+"""Items heard at one turn of the loop, in about 0.1 ms."""
 _MOST_TURNS = 1000
-_NOTHING = "-"
+_NOTHING, _EMPTY = "-", b"-"
 
 
 def stream_of(service: str) -> str:
@@ -257,15 +259,17 @@ class Tail:
         loop = asyncio.get_running_loop()
         link = await dial(self._address, next(iter(self._last), "").encode(), name="cloudphone-feed")
         try:
-            quiet_since = loop.time()
-            while loop.time() - quiet_since < self._quiet:
+            brought = loop.time()
+            while loop.time() - brought < self._quiet:
                 items = await self._read(link)
-                if items:
-                    quiet_since = loop.time()
                 yield items > 0
-                if items >= _MANY:
+                if items:
+                    since, brought = loop.time() - brought, loop.time()
                     # Under load, what comes within this time comes in one reply.
-                    await asyncio.sleep(0.002)
+                    if items >= _MANY:
+                        await asyncio.sleep(0.005)
+                    elif since < 0.003:
+                        await asyncio.sleep(0.002)
         finally:
             link.close()
 
@@ -276,21 +280,32 @@ class Tail:
                 "XREAD", "COUNT", _BATCH, "BLOCK", self._block_ms, "STREAMS", *self._last, *self._last.values()
             )
         self._knowledge.connection_answered()
-        streams = cast("list[tuple[bytes, list[tuple[bytes, list[bytes]]]]]", reply or [])
+        streams = cast("list[tuple[bytes, list[_Raw]]]", reply or [])
         for stream, entries in streams:
-            self._hear(stream, entries)
+            # Between two changes what was heard is whole: others may have the loop in the meantime.
+            for start in range(0, len(entries), _AT_ONCE):
+                if start:
+                    await asyncio.sleep(0)
+                self._hear(stream, entries[start : start + _AT_ONCE])
         return sum(len(entries) for _, entries in streams)
 
-    def _hear(self, stream: bytes, entries: list[tuple[bytes, list[bytes]]]) -> None:
-        knowledge, service = self._knowledge, self._service[stream]
+    def _hear(self, stream: bytes, entries: "list[_Raw]") -> None:
+        service = self._service[stream]
+        hear_change, hear_beat = self._knowledge.hear_change, self._knowledge.hear_beat
         for item, fields in entries:
-            text, _, t_ms = item.partition(b"-")
-            if t_ms == b"0":
-                pairs = iter(fields)
-                entities = {name.decode(): int(version) for name, version in zip(pairs, pairs, strict=True)}
-                entities.pop(_NOTHING, None)
-                knowledge.hear_change(service, int(text), entities)
+            if item.endswith(b"-0"):
+                hear_change(service, int(item[:-2]), _entities(fields))
             else:
-                knowledge.hear_beat(service, int(text), int(t_ms))
-        if entries:
-            self._last[stream.decode()] = entries[-1][0].decode()
+                seq, _, t_ms = item.partition(b"-")
+                hear_beat(service, int(seq), int(t_ms))
+        self._last[stream.decode()] = entries[-1][0].decode()
+
+
+_Raw = tuple[bytes, list[bytes]]
+"""An item of a stream: its id, and its fields' names and values in turn."""
+
+
+def _entities(fields: list[bytes]) -> dict[str, int]:
+    if len(fields) == 2:  # as a rule
+        return {fields[0].decode(): int(fields[1])} if fields[0] != _EMPTY else {}
+    return {fields[at].decode(): int(fields[at + 1]) for at in range(0, len(fields), 2)}
