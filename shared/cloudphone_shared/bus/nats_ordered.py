@@ -37,6 +37,7 @@ ASKED_SECONDS = 20.0
 """How long a request for messages stands."""
 SIGN_OF_LIFE_SECONDS = 1.0
 """How often the broker says that it still does."""
+CANCELLED_AGAIN_SECONDS = 0.5
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -225,8 +226,7 @@ class OrderedConsumer:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(5):
                     await self._idle.wait()
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+            await _end(self._loop)
 
     async def _run(self) -> None:
         key = self._layout.durable(self._subscription.queue)
@@ -252,9 +252,7 @@ class OrderedConsumer:
                     ended.result()
         finally:
             self._idle.set()
-            for task in (reading, keeping):
-                task.cancel()
-            await asyncio.gather(reading, keeping, return_exceptions=True)
+            await _end(reading, keeping)
             with contextlib.suppress(NatsError, TimeoutError, OSError):
                 await lease.release()
 
@@ -283,3 +281,12 @@ class OrderedConsumer:
 
     def _jetstream(self) -> "JetStreamContext":
         return self._client.jetstream(timeout=5)
+
+
+async def _end(*tasks: "asyncio.Task[None]") -> None:
+    """Cancels until they have ended: on Python 3.11 the client loses a cancellation that comes with an answer."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=CANCELLED_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
