@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cloudphone_cache.feed import stream_of
@@ -86,23 +87,35 @@ async def trim(laboratory: Laboratory, target: str, seconds: float) -> None:
 
 async def restore(laboratory: Laboratory, target: str, seconds: float) -> None:
     """Changes made after the backup are lost, whatever was announced of them."""
-    backup = laboratory.folder.path / "backup.sql"
-    url, schema = laboratory.database_url(target), SCHEMAS[target]
-    options = ["--data-only", "--disable-triggers", f"--schema={schema}", f"--file={backup}"]
-    await _postgres("pg_dump", url, *options)
-    users = [laboratory.part("services"), laboratory.part("workers")]
+    await back_up(laboratory, target)
+    await asyncio.sleep(seconds)
+    await bring_back(laboratory, target)
+
+
+async def back_up(laboratory: Laboratory, service: str) -> None:
+    """Of its data, into the laboratory's folder."""
+    options = ["--data-only", "--disable-triggers", f"--schema={SCHEMAS[service]}"]
+    await _postgres("pg_dump", laboratory.database_url(service), *options, f"--file={_backup(laboratory)}")
+
+
+async def bring_back(laboratory: Laboratory, service: str, *, announced: bool = True) -> None:
+    """The last backup's data, while no service runs. `announced`: as the operator is told to, by `restored`."""
+    parts = [laboratory.part("services"), laboratory.part("workers")]
+    for part in parts:
+        await part.kill()
+    emptied = ["-c", _EMPTIED.replace("{schema}", SCHEMAS[service])]
+    options = ["-q", "-1", "-v", "ON_ERROR_STOP=1", *emptied, "-f", str(_backup(laboratory))]
     try:
-        await asyncio.sleep(seconds)
-        for part in users:
-            await part.kill()
-        await _postgres(
-            "psql", url, "-q", "-1", "-v", "ON_ERROR_STOP=1", "-c", _EMPTIED.format(schema=schema), "-f", str(backup)
-        )
-        await laboratory.cloudphone("restored", target)
+        await _postgres("psql", laboratory.database_url(service), *options)
+        if announced:
+            await laboratory.cloudphone("restored", service)
     finally:
-        backup.unlink(missing_ok=True)
-        for part in users:
+        for part in parts:
             await part.start()
+
+
+def _backup(laboratory: Laboratory) -> Path:
+    return laboratory.folder.path / "backup.sql"
 
 
 _EMPTIED = """
