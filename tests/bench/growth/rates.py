@@ -28,7 +28,7 @@ async def rates(stand: Stand, figures: Figures) -> None:
         assert feeding.stdin
         requests = await ready(stand, bff)
         await run_paced("127.0.0.1", bff.bench_port, requests, rate=HITS_PER_S, seconds=1)
-        for number in range(stand.effort.less(5, 1)):
+        for number in range(stand.effort.less(3, 1)):
             for rate in chosen if number % 2 == 0 else reversed(chosen):
                 feeding.stdin.write(b"%d\n" % rate)
                 await asyncio.sleep(0.3)
