@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from cloudphone_cache.feed import stream_of
 from cloudphone_shared.clients import SERVICES
+from tests.bench.changes import SERVICE, changes_under_hits
 from tests.bench.figures import Figures
 from tests.bench.load import run_paced
 from tests.bench.scenarios.hits import ready
@@ -54,6 +55,17 @@ async def rates(stand: Stand, figures: Figures) -> None:
     for quiet, busy in zip(p99[0], p99[chosen[-1]], strict=True):
         figures.add("p99_without_changes_ms", quiet, "ms, at 1,000 hits/s")
         figures.add("p99_at_10000_changes_ms", busy, "ms, at 1,000 hits/s")
+    await _without_http(stand, figures)
+
+
+async def _without_http(stand: Stand, figures: Figures) -> None:
+    """The same in one process: 64 callers of the cache itself, who never pause."""
+    for _ in range(stand.effort.less(3, 1)):
+        found = await changes_under_hits(stand.valkey.url, seconds=stand.effort.seconds)
+        figures.add("in_process_p99_alone_ms", found["p99_ms_alone"], "ms")
+        figures.add("in_process_p99_at_10000_changes_ms", found["p99_ms_under"], "ms")
+        figures.add("cpu_us_per_change", found["cpu_us_per_change"], "µs of a reader's CPU")
+    await stand.redis("DEL", stream_of(SERVICE))
 
 
 async def _idle_share(bff: BenchServer) -> float:
