@@ -26,7 +26,8 @@ from .knowledge import Knowledge, Position, Verdict
 from .local import Held, Local
 from .redis import REDIS_ERRORS, parse
 from .refreshing import Refresher
-from .response import L1, L2, Served, Source, serve
+from .response import L1, L2, Ready, Served, Source, serve
+from .response import ready as make_ready
 from .store import RedisStore, Store
 from .view import NOBODY, Sees, View
 
@@ -193,12 +194,25 @@ class Cache:
         self, view: View[Any], key: str, entry: Entry, source: Source, if_none_match: str | None = None
     ) -> Served:
         """An entry as a response to who may see it."""
-        now = self.knowledge.now_ms()
-        if source is L1 or source is L2:
-            self.counts["hits_l1" if source is L1 else "hits_l2"] += 1
-            if now + entry.cost_ms * _EAGER_MS > entry.fresh_until:
-                self._refresh_if_due(view, key, entry, now)
-        return serve(view, entry, source, now, self._as_of(view, entry), if_none_match)
+        knowledge = self.knowledge
+        now = knowledge.now_ms()
+        if source is L1:
+            self.counts["hits_l1"] += 1
+            ready: Ready | None = entry.ready
+            if ready is not None and entry.tick == knowledge.epoch and ready.holds(now, knowledge.beats):
+                return ready.answer(if_none_match)
+        elif source is L2:
+            self.counts["hits_l2"] += 1
+        else:
+            return serve(view, entry, source, now, self._as_of(view, entry), if_none_match)
+        may_expire = entry.fresh_until - entry.cost_ms * _EAGER_MS
+        if now > may_expire:
+            self._refresh_if_due(view, key, entry, now)
+        as_of = self._as_of(view, entry)
+        if source is L2 or as_of is None or entry.tick != knowledge.epoch or now > may_expire:
+            return serve(view, entry, source, now, as_of, if_none_match)
+        entry.ready = make_ready(view, entry, now, as_of, knowledge.beats, may_expire)
+        return entry.ready.answer(if_none_match)
 
     def heed(self, token: str) -> None:
         """Takes a caller's Fresh-After token into account from now on."""

@@ -130,8 +130,8 @@ class Entry:
         "fresh_until",
         "hard_until",
         "kind",
-        "memo",
         "read_at",
+        "ready",
         "schema",
         "tick",
         "until",
@@ -156,7 +156,7 @@ class Entry:
         self.body = body
         self.tick = 0
         self.watched = False
-        self.memo: Any = None
+        self.ready: Any = None
         self._lines: list[_Stored] | None = None
 
     @property

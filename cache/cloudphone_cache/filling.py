@@ -88,11 +88,14 @@ class Filler:
 
     def usable(self, view: View[Any], entry: Entry) -> bool:
         """Whether an entry may be served: within its time, and proven unless the view is time-bounded."""
-        if self._knowledge.now_ms() >= entry.until:
+        knowledge = self._knowledge
+        now = knowledge.now_ms()
+        if now >= entry.until:
             return False
         if view.bounded_to is not None:
-            return self._knowledge.current(entry)
-        return self._knowledge.proven(entry)
+            return knowledge.current(entry)
+        # Said here as well, for it is said at every hit.
+        return (entry.tick == knowledge.epoch and now < knowledge.good_until) or knowledge.proven(entry)
 
     def composing(self, key: str) -> bool:
         """Whether somebody here is waiting for this view already."""

@@ -54,7 +54,7 @@ class Kept:
 
 
 class Local:
-    """`limit_bytes` 0: nothing is kept. `knowledge` watches what is kept for changes."""
+    """`limit_bytes` 0: nothing is kept. `knowledge` watches for changes what was read here."""
 
     def __init__(self, limit_bytes: int, knowledge: Knowledge, *, clock: Callable[[], float] = time.time) -> None:
         self._limit = limit_bytes
@@ -75,7 +75,11 @@ class Local:
         if kept is None:
             return None
         kept.hits += 1
-        return kept.entry
+        entry = kept.entry
+        if not entry.watched:
+            # Only now: most of what is read once is not read again.
+            self._knowledge.watch(kept)
+        return entry
 
     def peek(self, key: str) -> Entry | None:
         kept = self.place(key)
@@ -135,7 +139,6 @@ class Local:
             self._trial[kept.key] = kept
             self._trial_bytes += kept.bytes
         self.bytes += kept.bytes
-        self._knowledge.watch(kept)
 
     def _replace(self, kept: Kept, entry: Entry, size: int) -> None:
         earlier, kept.entry = kept.entry, entry
@@ -144,7 +147,8 @@ class Local:
         self.bytes += more
         if kept.key in self._trial:
             self._trial_bytes += more
-        self._knowledge.watch(kept, earlier)
+        if earlier.watched:
+            self._knowledge.watch(kept, earlier)
 
     def _judge(self) -> None:
         """The eldest on trial stays or leaves."""
@@ -170,4 +174,5 @@ class Local:
 
     def _forget(self, kept: Kept) -> None:
         self.bytes -= kept.bytes
-        self._knowledge.unwatch(kept)
+        if kept.entry.watched:
+            self._knowledge.unwatch(kept)

@@ -74,37 +74,57 @@ DEGRADED = Source.of("fwd=stale; fwd-status=503; detail=degraded")
 DEGRADED_HIT = Source.of("hit; detail=degraded")
 
 
-class _Memo:
-    """The headers of a hit, good for as long as its age in seconds and the proof's time are the same."""
+class Ready:
+    """What a hit is answered with for as long as the clock and the feed say the same: `until` in ms, `beats` the
+    heartbeats heard by then. All who hit the entry meanwhile share it."""
 
-    __slots__ = ("age", "as_of", "headers", "source")
+    __slots__ = ("_beats", "_etag", "_served", "_unchanged", "_until")
 
-    def __init__(self, source: Source, age: int, as_of: int, headers: Headers) -> None:
-        self.source = source
-        self.age = age
-        self.as_of = as_of
-        self.headers = headers
+    def __init__(self, served: Served, beats: int, until: int) -> None:
+        self._served = served
+        self._etag = served.entry.etag
+        self._unchanged: Served | None = None
+        self._beats = beats
+        self._until = until
+
+    def holds(self, now_ms: int, beats: int) -> bool:
+        return beats == self._beats and now_ms < self._until
+
+    def answer(self, if_none_match: str | None) -> Served:
+        if if_none_match is None or not self._etag or not matches(if_none_match, self._etag):
+            return self._served
+        if self._unchanged is None:
+            self._unchanged = _not_modified(self._served)
+        return self._unchanged
 
 
 def serve(
-    view: View[Any], entry: Entry, source: Source, now_ms: int, as_of_ms: int | None, if_none_match: str | None
+    view: View[Any], entry: Entry, source: Source, now_ms: int, as_of_ms: int | None, if_none_match: str | None = None
 ) -> Served:
     """`as_of_ms`: everything committed before then is in it; None when that cannot be said."""
     if entry.degraded and (source is L1 or source is L2):
         source = DEGRADED_HIT
-    age = max(0, now_ms - entry.read_at) // 1000
-    memo: _Memo | None = entry.memo
-    if memo is not None and memo.age == age and memo.as_of == as_of_ms and memo.source is source:
-        headers, body = memo.headers, entry.body
-    else:
-        body = entry.body_at(view, now_ms)
-        headers = _headers(view, entry, source, age, as_of_ms, len(body))
-        if source is not L2 and not entry.degraded and as_of_ms is not None:
-            entry.memo = _Memo(source, age, as_of_ms, headers)
+    body = entry.body_at(view, now_ms)
+    headers = _headers(view, entry, source, _age(entry, now_ms), as_of_ms, len(body))
+    served = Served(200, headers, body, entry)
     if if_none_match is not None and entry.etag and matches(if_none_match, entry.etag):
-        unchanged = [header for header in headers if header[0] not in (b"content-type", b"content-length")]
-        return Served(304, unchanged, b"", entry)
-    return Served(200, headers, body, entry)
+        return _not_modified(served)
+    return served
+
+
+def ready(view: View[Any], entry: Entry, now_ms: int, as_of_ms: int, beats: int, until: int) -> Ready:
+    """For hits on an entry in process, until its age in seconds changes, `until` at most."""
+    changes = entry.read_at + (_age(entry, now_ms) + 1) * 1000
+    return Ready(serve(view, entry, L1, now_ms, as_of_ms), beats, min(until, changes))
+
+
+def _age(entry: Entry, now_ms: int) -> int:
+    return max(0, now_ms - entry.read_at) // 1000
+
+
+def _not_modified(served: Served) -> Served:
+    headers = [header for header in served.headers if header[0] not in (b"content-type", b"content-length")]
+    return Served(304, headers, b"", served.entry)
 
 
 def _headers(view: View[Any], entry: Entry, source: Source, age: int, as_of_ms: int | None, length: int) -> Headers:
