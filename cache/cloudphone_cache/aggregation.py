@@ -199,7 +199,7 @@ class Cache:
         if source is L1:
             self.counts["hits_l1"] += 1
             ready: Ready | None = entry.ready
-            if ready is not None and entry.tick == knowledge.epoch and ready.holds(now, knowledge.beats):
+            if ready is not None and entry.tick == knowledge.era and ready.holds(now, knowledge.beats):
                 return ready.answer(if_none_match)
         elif source is L2:
             self.counts["hits_l2"] += 1
@@ -209,7 +209,7 @@ class Cache:
         if now > may_expire:
             self._refresh_if_due(view, key, entry, now)
         as_of = self._as_of(view, entry)
-        if source is L2 or as_of is None or entry.tick != knowledge.epoch or now > may_expire:
+        if source is L2 or as_of is None or entry.tick != knowledge.era or now > may_expire:
             return serve(view, entry, source, now, as_of, if_none_match)
         entry.ready = make_ready(view, entry, now, as_of, knowledge.beats, may_expire)
         return entry.ready.answer(if_none_match)

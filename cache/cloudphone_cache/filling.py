@@ -95,7 +95,7 @@ class Filler:
         if view.bounded_to is not None:
             return knowledge.current(entry)
         # Said here as well, for it is said at every hit.
-        return (entry.tick == knowledge.epoch and now < knowledge.good_until) or knowledge.proven(entry)
+        return (entry.tick == knowledge.era and now < knowledge.good_until) or knowledge.proven(entry)
 
     def composing(self, key: str) -> bool:
         """Whether somebody here is waiting for this view already."""

@@ -98,7 +98,7 @@ class Knowledge:
         self.services = {service: Heard() for service in services}
         self.tick = 1
         """Raised by everything that could make a proven entry unproven, except time."""
-        self.epoch = 1
+        self.era = 1
         """Raised by what could make any entry unproven: a hole, a new incarnation, something forgotten."""
         self.on_marked: Callable[[Any], None] | None = None
         """Told each place whose entry a change has outdated, within the hearing of it."""
@@ -132,14 +132,14 @@ class Knowledge:
             return
         if seq != heard.position + 1:
             heard.begin(seq - 1, anew=_higher(seq, heard.position))
-            self.epoch += 1
+            self.era += 1
         heard.position = seq
         self.tick += 1
         if news := heard.note(entities.items(), seq):
             self._mark(service, heard, news)
         if len(heard.latest) > self._remember:
             heard.forget(len(heard.latest) - self._remember + self._remember // 16)
-            self.epoch += 1
+            self.era += 1
 
     def hear_beat(self, service: str, seq: int, t_ms: int) -> None:
         """All that the service committed before `t_ms` (its database's clock) has a number of `seq` at most."""
@@ -150,7 +150,7 @@ class Knowledge:
             heard.begin(seq, anew=_higher(seq, heard.position))
             heard.position = seq
             self.tick += 1
-            self.epoch += 1
+            self.era += 1
         heard.as_of = max(heard.as_of, t_ms)
         heard.ahead = max(heard.ahead, t_ms - self.now_ms())
         heard.good_until = heard.as_of - heard.ahead + self._allowed_ms
@@ -208,7 +208,7 @@ class Knowledge:
                     self._mark_one(service, place, entity, version)
             else:
                 # Everybody looks once more instead: a change costs little, however many views show it.
-                self.epoch += 1
+                self.era += 1
                 if self.on_many_marked is not None:
                     self.on_many_marked(list(places))
 
@@ -221,17 +221,17 @@ class Knowledge:
 
     def proven(self, entry: Checked) -> bool:
         now = self._clock() * 1000
-        if entry.tick == self.epoch:
+        if entry.tick == self.era:
             # One service's silence concerns those only that show something of it.
             return now < self.good_until or self.holds(_without_versions(entry.deps), now)
         if self.holds(entry.deps, now):
-            entry.tick = self.epoch if entry.watched else -self.tick
+            entry.tick = self.era if entry.watched else -self.tick
             return True
         return False
 
     def current(self, entry: Checked) -> bool:
         """Whether nothing newer than it shows was announced."""
-        if entry.tick == self.epoch or entry.tick == -self.tick:
+        if entry.tick == self.era or entry.tick == -self.tick:
             return True
         if self.outdated(entry.deps):
             return False

@@ -12,7 +12,7 @@ NOTHING: Mapping[str, int] = {}
 class Checked(Protocol):
     """What Knowledge notes of an entry: `watched` while changes mark it, and in `tick` what was found last.
 
-    The epoch (positive): it was proven, and is marked when something newer is heard. A tick, negated: nothing newer
+    The era (positive): it was proven, and is marked when something newer is heard. A tick, negated: nothing newer
     than it shows had been announced by then. 0: it must be looked at.
     """
 

@@ -44,8 +44,8 @@ def test_a_change_marks_only_what_shows_the_entity_older() -> None:
         assert known.proven(local.get(key))
     known.hear_change("s", INCARNATION + 1, {"e1": 2})
     assert marked == ["older"]
-    assert older.tick != known.epoch
-    assert newer.tick == other.tick == known.epoch
+    assert older.tick != known.era
+    assert newer.tick == other.tick == known.era
     known.merge("s", {"e2": 5})
     assert marked == ["older", "other"]
     assert not known.proven(other)
