@@ -24,8 +24,8 @@ import uvloop
 from tests.bench import tables
 from tests.bench.expected import verdicts
 from tests.bench.figures import Figures
-from tests.bench.scenarios import SCENARIOS
 from tests.bench.stand import Effort, Stand
+from tests.bench.suite import SCENARIOS
 
 WHOLE, SOME = Path("build/bench.json"), Path("build/bench-quick.json")
 PAGE, CHARTS = Path("docs/performance.md"), Path("docs/performance")

@@ -162,16 +162,15 @@ def answers(figures: Figures) -> str:
 
 
 def peers(figures: Figures) -> str:
-    """Hits with token and limit checked, hits with neither, misses; ours ahead by the factor of rounds side by side."""
+    """Hits with token and limit checked, and with neither; ours ahead by the factor of rounds side by side."""
     ours = "beside_peers_hit_l1_rps"
     return _table(
-        ["", "hits/s, checked", "spread", "CPU µs", "L1 ahead by", "hits/s, unchecked", "L1 ahead by", "miss p50 ms"],
+        ["", "hits/s, checked", "spread", "CPU µs", "L1 ahead by", "hits/s, unchecked", "L1 ahead by"],
         [
             [
                 title, number(figures.median(f"{name}_rps")), _spread(figures, f"{name}_rps"),
                 number(figures.median(f"{name}_cpu_us")), f"{figures.ratio(ours, f'{name}_rps'):.1f} ×",
                 *_unchecked(figures, name),
-                _median(figures, "beside_peers_miss_p50_ms" if name.startswith("beside") else f"{name}_miss_p50_ms"),
             ]
             for name, title in BESIDE.items()
             if f"{name}_rps" in figures and ours in figures
@@ -186,8 +185,28 @@ def _unchecked(figures: Figures, name: str) -> list[str]:
     return [number(figures.median(theirs)), f"{figures.ratio(ours, theirs):.1f} ×"]
 
 
-def _median(figures: Figures, name: str) -> str:
-    return number(figures.median(name)) if name in figures else ""
+def after_renames(figures: Figures) -> str:
+    """Misses, and what is seen after a change. The product's figures are those of its L1."""
+    names = {"beside_peers" if name == "beside_peers_hit_l1" else name: title for name, title in BESIDE.items()}
+    return _table(
+        ["", "miss p50 ms", "device renamed → seen, ms", "device still old after 3 s", "owner still old after 3 s"],
+        [
+            [
+                title, number(figures.median(f"{name}_miss_p50_ms")),
+                number(figures.median(f"{name}_device_seen_ms")) if f"{name}_device_seen_ms" in figures else "—",
+                _share(figures, f"{name}_old_device"), _share(figures, f"{name}_old_owner"),
+            ]
+            for name, title in names.items()
+            if f"{name}_miss_p50_ms" in figures
+        ],
+    )  # fmt: skip
+
+
+def _share(figures: Figures, name: str) -> str:
+    if name not in figures:
+        return "—"
+    rounds = figures.rounds(name)
+    return f"{sum(rounds):.0f} of {len(rounds)}"
 
 
 def costs(figures: Figures) -> str:
@@ -220,6 +239,7 @@ TABLES: Mapping[str, Callable[[Figures], str]] = {
     "expected": expected,
     "answers": answers,
     "peers": peers,
+    "peers: misses and renames": after_renames,
     "costs": costs,
     "growth: views": lambda figures: growth(figures, "views"),
     "growth: rates": lambda figures: growth(figures, "rates"),

@@ -4,7 +4,7 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -13,6 +13,7 @@ import aiohttp
 from tests.bench.figures import Figures
 from tests.bench.peers import PEERS, Peer, install_node_packages
 from tests.bench.scenarios.hits import VIEW, Target, measure
+from tests.bench.scenarios.renames import renames
 from tests.bench.stand import BenchServer, Stand
 from tests.servers import Missing
 
@@ -23,7 +24,9 @@ async def peers(stand: Stand, figures: Figures) -> None:
     async with AsyncExitStack() as stack:
         l1 = await stack.enter_async_context(stand.bff("l1"))
         l2 = await stack.enter_async_context(stand.bff("l2"))
-        await _misses(stand, figures, l1, running)
+        urls = _urls(l1, running)
+        await _misses(stand, figures, urls)
+        await renames(stand, figures, urls)
         for url in (l1.url + VIEW, l2.url + VIEW, *(f"{p.url}/{kind}" for p in running for kind in _KINDS)):
             await stand.fill(url, [f"/{device}" for device in stand.devices])
         targets = [
@@ -61,10 +64,13 @@ async def _start(stand: Stand) -> tuple[list[Peer], list[str]]:
     return running, failures
 
 
-async def _misses(stand: Stand, figures: Figures, bff: BenchServer, running: Sequence[Peer]) -> None:
+def _urls(bff: BenchServer, running: Sequence[Peer]) -> dict[str, str]:
+    return {"beside_peers": bff.url + VIEW, **{f"peer_{peer.name}": f"{peer.url}/checked/devices" for peer in running}}
+
+
+async def _misses(stand: Stand, figures: Figures, urls: Mapping[str, str]) -> None:
     """Cold views one after the other, each target in turn; the first answers are compared with the product's."""
     await stand.forget("device:full:*")
-    urls = {"beside_peers": bff.url + VIEW, **{f"peer_{peer.name}": f"{peer.url}/checked/devices" for peer in running}}
     devices = stand.devices[: stand.effort.less(100, 20)]
     timings: dict[str, list[float]] = {name: [] for name in urls}
     headers = {"Authorization": f"Bearer {stand.tokens[0]}"}

@@ -26,9 +26,9 @@ async def heard(stand: Stand, figures: Figures) -> None:
             await asyncio.gather(*(_hear(reader, {("listening", 0)}) for reader in readers))
         async with aiohttp.ClientSession() as http:
             for user in users:
-                await _rename(stand, http, user, f"Heard {user[-6:]}")
+                await rename(stand, http, "user", f"/v1/users/{user}", f"Heard {user[-6:]}")
                 await asyncio.sleep(0.03)
-        committed = await _commit_times(stand, [f"user:{user}" for user in users])
+        committed = await commit_times(stand, [f"user:{user}" for user in users])
         async with asyncio.timeout(60):
             found = await asyncio.gather(*(_hear(reader, set(committed)) for reader in readers))
     took = sorted((max(each[change] for each in found) - at) / 1e6 for change, at in committed.items())
@@ -58,30 +58,30 @@ async def _until_seen(stand: Stand, http: aiohttp.ClientSession, bff: BenchServe
             return await answer.read()
 
     await look()
-    writing = asyncio.create_task(_rename(stand, http, owner, name))
+    writing = asyncio.create_task(rename(stand, http, "user", f"/v1/users/{owner}", name))
     wanted = name.encode()
     async with asyncio.timeout(10):
         while wanted not in await look():  # noqa: ASYNC110
             await asyncio.sleep(0.0005)
     at = time.time_ns()
     await writing
-    committed = await _commit_times(stand, [f"user:{owner}"])
+    committed = await commit_times(stand, [f"user:{owner}"])
     return (at - max(committed.values())) / 1e6
 
 
-async def _rename(stand: Stand, http: aiohttp.ClientSession, user: str, name: str) -> None:
-    url = f"{stand.platform.url('user')}/v1/users/{user}"
-    async with http.patch(url, json={"name": name}, headers=stand.staff) as answer:
+async def rename(stand: Stand, http: aiohttp.ClientSession, service: str, path: str, name: str) -> None:
+    """At the service itself. Raises RuntimeError when it refuses."""
+    async with http.patch(stand.platform.url(service) + path, json={"name": name}, headers=stand.staff) as answer:
         if answer.status != 200:
             raise RuntimeError(f"no rename: {answer.status} {await answer.text()}")
 
 
-async def _commit_times(stand: Stand, entities: Sequence[str]) -> dict[tuple[str, int], int]:
+async def commit_times(stand: Stand, entities: Sequence[str], schema: str = "identity") -> dict[tuple[str, int], int]:
     """Nanoseconds since 1970 at which each entity's latest version was committed."""
     connection = await asyncpg.connect(stand.platform.databases[_CORE])
     rows = await connection.fetch(
         "SELECT entity, version, (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1e9)::bigint AS at "
-        "FROM identity.entity_versions WHERE entity = ANY($1)",
+        f"FROM {schema}.entity_versions WHERE entity = ANY($1)",
         list(entities),
     )
     await connection.close()
