@@ -47,7 +47,9 @@ SERVICE_PERMISSIONS: Mapping[str, frozenset[str]] = {
     "app": frozenset({"devices:read"}),
     "billing": frozenset({"users:read", "devices:read"}),
     "cache-worker": frozenset({"changes:read", "warmups:run"}),
-    "operations": frozenset({"warmups:read", "warmups:manage", "cache:read", "cache:manage"}),
+    "operations": frozenset(
+        {"warmups:read", "warmups:manage", "cache:read", "cache:manage", "changes:read", "devices:read", "users:read"}
+    ),
 }
 """What each service's own token may do; `operations` is the command line's."""
 

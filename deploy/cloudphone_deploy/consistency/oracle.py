@@ -52,7 +52,7 @@ class History:
         self.versions: list[int] = []
         self.committed: list[float] = []
         self.visible: list[float] = []
-        self.restored_at = 0.0
+        self.restored_at = -math.inf
         """When the last restore from a backup was noticed that took names back."""
         self._known: set[int] = set()
         self._places: dict[int, int] = {}
@@ -132,7 +132,10 @@ class Oracle:
 
     @property
     def horizon(self) -> float:
-        """Every change that was committed before then is known, in seconds since 1970."""
+        """What was committed before then is known; in seconds since 1970. Raises what a tail failed with."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
         return min(tail.horizon for tail in self._tails)
 
     async def __aenter__(self) -> "Oracle":
@@ -224,6 +227,9 @@ class _Tail:
         began = time.time()
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
             state = await self._connection.fetchrow(self._sql(_STATE))
+            if state is None:
+                # A restore emptied the table after our snapshot was taken: TRUNCATE shows through.
+                return
             raised = self._incarnation is not None and state["incarnation"] != self._incarnation
             rows = await self._rows("0" if raised else self._from)
         self._take(rows, raised)

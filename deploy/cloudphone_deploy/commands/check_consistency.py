@@ -1,0 +1,185 @@
+"""`cloudphone check-consistency`"""
+
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import msgspec
+import uvloop
+from cyclopts import Parameter
+from rich.console import Console
+
+from cloudphone_deploy.commands.options import Data, Json
+from cloudphone_deploy.consistency import monitor
+from cloudphone_deploy.consistency.faults import FAULTS
+from cloudphone_deploy.consistency.laboratory import Laboratory
+from cloudphone_deploy.consistency.nemesis import Nemesis
+from cloudphone_deploy.consistency.progress import Lines, Screen, summarise
+from cloudphone_deploy.consistency.report import write_report
+from cloudphone_deploy.consistency.result import Result
+from cloudphone_deploy.consistency.run import READS_PER_SECOND, check
+from cloudphone_deploy.errors import CommandError
+from cloudphone_shared.errors import DomainError, Unavailable
+from cloudphone_shared.settings import SettingsError
+
+CANNOT = 2
+"""Exit code when nothing could be said of the consistency."""
+
+
+def check_consistency(
+    *,
+    seconds: Annotated[float | None, Parameter(help="How long to check: 60 by default, a monitor without end.")] = None,
+    faults: Annotated[str, Parameter(help="`none`, `all`, or names of faults as in `kill-bff,flush-redis`.")] = "none",
+    seed: Annotated[int | None, Parameter(help="Decides faults and choices; the same one repeats them.")] = None,
+    rate: Annotated[float, Parameter(help="Changes per second.")] = 50.0,
+    reads: Annotated[
+        float | None,
+        Parameter(help="Reads per second at most, 0 for all that the machine can: 1500 by default, a monitor 20."),
+    ] = None,
+    readers: Annotated[int, Parameter(help="Connections that read, shared out among the processes.")] = 8,
+    bffs: Annotated[int, Parameter(help="Processes of each BFF.")] = 2,
+    report: Annotated[Path | None, Parameter(help="A folder for report.html and report.json.")] = None,
+    target: Annotated[
+        list[str] | None, Parameter(help="Watch the admin BFF at this URL instead, by reads alone; may be repeated.")
+    ] = None,
+    metrics_port: Annotated[int | None, Parameter(help="With --target: Prometheus metrics of the monitor.")] = None,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Measure whether what the cache serves as fresh is fresh, and publish the number of nines.
+
+    Starts a platform of its own in a temporary folder, with several processes of each BFF; changes names at the
+    services; reads the views that show them; and holds every answer against what the services' outboxes say was
+    committed, and when. With faults, processes and servers are killed, frozen, emptied, set back and cut off meanwhile.
+
+    With --target it watches a running deployment by reads alone, as a monitor.
+
+    Exit code 0: consistent. 1: an answer claimed to be fresher than it was, or passed for fresh more than 1 s (3 s with
+    faults) after a newer change. 2: nothing could be said.
+
+    For example:
+
+    - `cloudphone check-consistency`
+    - `cloudphone check-consistency --seconds 600 --faults all --seed 7 --report build/consistency`
+    - `cloudphone check-consistency --target https://admin.example.com --metrics-port 9200`
+    """
+    try:
+        if target:
+            _need(faults == "none", "--faults harms what it is pointed at: a monitor makes none.")
+            _watch(target, data, seconds=seconds, reads=reads, metrics_port=metrics_port, json=json)
+        _need(metrics_port is None, "--metrics-port belongs to a monitor: say which deployment with --target.")
+        _need(
+            (seconds is None or seconds >= 5) and rate >= 1 and readers >= 4 and bffs >= 2 and (reads or 0) >= 0,
+            "It takes at least --seconds 5, --rate 1, --readers 4 and --bffs 2 to see anything.",
+        )
+        names = _fault_names(faults)
+        seed = random.randrange(1_000_000) if seed is None else seed
+        result = uvloop.run(
+            _run(seconds or 60.0, names, seed, rate=rate, reads=reads, readers=readers, bffs=bffs, json=json)
+        )
+    except (CommandError, SettingsError) as error:
+        _cannot(str(error))
+    except DomainError as refusal:
+        _cannot(f"{refusal}.")
+    except Unavailable as outage:
+        _cannot(f"The {outage.service} service gives no answer ({outage.reason}): is it running?")
+    _tell(result, report, json=json)
+    raise SystemExit(0 if result.consistent else 1)
+
+
+async def _run(
+    seconds: float,
+    faults: list[str],
+    seed: int,
+    *,
+    rate: float,
+    reads: float | None,
+    readers: int,
+    bffs: int,
+    json: bool,
+) -> Result:
+    console = Console(stderr=True, highlight=False, quiet=json)
+    began = time.monotonic()
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(_passable_folder())
+        with console.status("Starting a platform to check …"):
+            laboratory = await stack.enter_async_context(Laboratory(folder / "data", bffs=bffs))
+        console.print(f"[green]✓[/] A platform with {bffs} + {bffs} BFFs [dim]{time.monotonic() - began:.1f} s[/]")
+        progress = stack.enter_context(Screen(console) if console.is_terminal else Lines(console))
+        return await check(
+            laboratory,
+            seconds=seconds,
+            faults=Nemesis(laboratory, seed, faults) if faults else None,
+            seed=seed,
+            rate=rate,
+            readers=readers,
+            pace=READS_PER_SECOND if reads is None else reads,
+            progress=progress,
+        )
+
+
+@contextmanager
+def _passable_folder() -> Generator[Path]:
+    """A temporary folder that whoever PostgreSQL runs as can get through."""
+    with tempfile.TemporaryDirectory(prefix="cloudphone-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
+
+
+def _watch(
+    targets: list[str],
+    data: Path | None,
+    *,
+    seconds: float | None,
+    reads: float | None,
+    metrics_port: int | None,
+    json: bool,
+) -> NoReturn:
+    watching = monitor.Monitor(targets, data, reads=reads)
+    found = uvloop.run(monitor.watch(watching, seconds=seconds, metrics_port=metrics_port, json=json))
+    if json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        monitor.summarise(found, Console(highlight=False))
+    raise SystemExit(0 if found.consistent else 1)
+
+
+def _fault_names(faults: str) -> list[str]:
+    """Raises CommandError for one that there is not."""
+    if faults == "none":
+        return []
+    if faults == "all":
+        return list(FAULTS)
+    names = [name.strip() for name in faults.split(",") if name.strip()]
+    unknown = [name for name in names if name not in FAULTS]
+    if unknown or not names:
+        wrong = f"There is no fault {unknown[0]!r}" if unknown else "Say which faults"
+        known = "\n".join(f"  {name:<20} {fault.says}" for name, fault in FAULTS.items())
+        raise CommandError(f"{wrong}: `none`, `all`, or any of\n{known}")
+    return names
+
+
+def _tell(result: Result, report: Path | None, *, json: bool) -> None:
+    where = write_report(result, report) if report is not None else None
+    if json:
+        print(msgspec.json.encode(result).decode())
+        return
+    summarise(result, Console(highlight=False))
+    if where is not None:
+        print(f"The report is {where}.")
+
+
+def _need(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise CommandError(otherwise)
+
+
+def _cannot(sentence: str) -> NoReturn:
+    print(f"cloudphone: {sentence}", file=sys.stderr)
+    raise SystemExit(CANNOT) from None
