@@ -17,6 +17,7 @@ from cloudphone_shared.clients.warmup import WarmupClient
 from cloudphone_shared.contracts.examples import EXAMPLES
 from cloudphone_shared.errors import DomainError, NotFound, Unavailable
 from cloudphone_shared.http.client import ServiceClient
+from cloudphone_shared.http.context import request_id
 from cloudphone_shared.settings import Auth, Front, Limits, Network, Redis, load
 
 from .documents import DOCUMENTS
@@ -54,6 +55,8 @@ def create_app(
         freshness_key=auth.freshness_key.encode(),
         budget_ms=redis.redis_budget_ms,
         clock=clock,
+        name=NAME,
+        request_id=request_id.get,
     )
 
     def still_valid(caller: Caller) -> bool:

@@ -45,6 +45,8 @@ from .actions.set_balance import set_balance
 from .actions.suspend_user import suspend_user
 from .actions.unassign_device import unassign_device
 from .views.apps import list_app_versions, list_apps, show_app
+from .views.cache_processes import list_hottest, list_layers, list_misses, show_processes
+from .views.cache_showing import list_showing
 from .views.cache_state import explain_view, show_cache, show_feed
 from .views.dashboard import dashboard, show_dashboard
 from .views.device_full import device_full, show_device
@@ -76,7 +78,8 @@ VIEWS: list[View[Any]] = [
 HANDLERS: list[ControllerRouterHandler] = [
     *SIGN_IN,
     list_apps, create_app, show_app, change_app, delete_app, list_app_versions, add_app_version,
-    show_cache, show_feed, explain_view, drop_view,
+    show_cache, show_feed, list_hottest, list_layers, list_misses, show_processes, list_showing,
+    explain_view, drop_view,
     show_dashboard,
     list_devices, create_device, show_device, change_device, delete_device,
     list_device_applications, assign_device, show_device_history, unassign_device,

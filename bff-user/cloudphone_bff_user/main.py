@@ -15,6 +15,7 @@ from cloudphone_shared.auth import JWKS_PATH, Caller, ServiceIdentity, TokenVeri
 from cloudphone_shared.clients import SERVICES, CoreClients
 from cloudphone_shared.contracts.examples import EXAMPLES
 from cloudphone_shared.errors import DomainError, NotFound, Unavailable
+from cloudphone_shared.http.context import request_id
 from cloudphone_shared.settings import Auth, Front, Limits, Network, Redis, load
 
 from .documents import DOCUMENTS
@@ -47,6 +48,8 @@ def create_app(
         freshness_key=auth.freshness_key.encode(),
         budget_ms=redis.redis_budget_ms,
         clock=clock,
+        name=NAME,
+        request_id=request_id.get,
     )
 
     def still_valid(caller: Caller) -> bool:

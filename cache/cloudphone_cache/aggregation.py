@@ -7,6 +7,7 @@ import asyncio
 import heapq
 import math
 import random
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,54 +18,38 @@ import msgspec
 
 from .batches import compose_many
 from .cluster import connect
-from .composition import Composer, Failures, observer
+from .composition import Composer, Failures, Missing, observer
+from .desk import Desk
 from .entry import NEGATIVE, Entry, load
+from .explaining import Explained, explained
 from .feed import Tail
 from .filling import Filler
 from .freshness import Freshness, Versions, token_headers
 from .knowledge import Knowledge, Position, Verdict
 from .local import Held, Local
+from .misses import REASONS, Misses, Why
 from .redis import REDIS_ERRORS, parse
 from .refreshing import Refresher
-from .response import L1, L2, Ready, Served, Source, serve
+from .response import L1, L2, Ready, Served, Source, because, serve
 from .response import ready as make_ready
 from .store import RedisStore, Store
-from .view import NOBODY, Sees, View
+from .view import NOBODY, Sees, View, everybody
 
 Params = Mapping[str, object]
 _EAGER_MS = 10
 """How many times its cost before the soft expiry a view may be refreshed early."""
 
 
-class Explained(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One view's entry as the layer that would serve it holds it, and the verdict on it. Times in ms since 1970."""
-
-    key: str
-    layer: str | None
-    kind: str | None = None
-    proven: bool = False
-    reason: str = "there is no entry"
-    positions: dict[str, int] = {}
-    versions: dict[str, dict[str, int]] = {}
-    announced: dict[str, int] = {}
-    read_at: int | None = None
-    fresh_until: int | None = None
-    until: int | None = None
-    hard_until: int | None = None
-    tenant: str | None = None
-    owner: str | None = None
-    etag: str = ""
-    bytes: int = 0
-
-
 class Cache:
     """`core` is handed to the segments' functions; `services` are those whose feeds are heard.
 
-    `redis` is a URL (see `redis.parse`) or a Store; `l1_bytes` 0 does without the process's own layer;
-    `budget_ms` the longest a request waits on Redis. `absent`, `refused` and `unavailable` are the exceptions with
-    which services answer; absence is raised as the first of `absent`, called without arguments, so that it does not
-    tell what does not exist from what may not be seen; the first of `unavailable` is called with a service's name and
-    a reason. `freshness_key` is the same in every process.
+    `redis` is a URL (see `redis.parse`) or a Store; `l1_bytes` 0 does without the process's own layer; `budget_ms` the
+    longest a request waits on Redis. `absent`, `refused` and `unavailable` are the exceptions with which services
+    answer; absence is raised as the first of `absent`, called without arguments, so that it does not tell what does not
+    exist from what may not be seen; the first of `unavailable` is called with a service's name and a reason.
+    `freshness_key` is the same in every process; without one, tokens hold in this process alone. A `name`, which
+    several may share, puts the process on the board that operators ask; `request_id` tells them which request was a
+    miss.
     """
 
     def __init__(
@@ -74,15 +59,17 @@ class Cache:
         *,
         redis: "str | Store",
         services: Iterable[str],
-        absent: tuple[type[Exception], ...],
-        refused: tuple[type[Exception], ...],
-        unavailable: tuple[type[Exception], ...],
-        freshness_key: bytes,
+        absent: tuple[type[Exception], ...] = (Missing,),
+        refused: tuple[type[Exception], ...] = (),
+        unavailable: tuple[type[Exception], ...] = (ConnectionError, TimeoutError),
+        freshness_key: bytes | None = None,
         budget_ms: float = 50.0,
         lease_ms: int = 2000,
         l1_bytes: int = 64 * 1024 * 1024,
         clock: Callable[[], float] = time.time,
         feed: bool = True,
+        name: str | None = None,
+        request_id: Callable[[], str] = lambda: "",
     ) -> None:
         self.views = {view.name: view for view in views}
         for view in self.views.values():
@@ -96,20 +83,24 @@ class Cache:
         self.composer = Composer(core, self.knowledge, Failures(absent, refused, unavailable))
         self.filler = Filler(self.composer, self.knowledge, self.local, self.store, self.counts, lease_ms=lease_ms)
         self.refresher = Refresher(self.local, self.filler, self.knowledge, self.store, self.view_of, self.counts)
-        self._freshness = Freshness(freshness_key, clock)
+        self._freshness = Freshness(freshness_key or secrets.token_bytes(32), clock)
         self.tail = Tail(parse(redis), self.knowledge) if feed and isinstance(redis, str) else None
         self._tailing: asyncio.Task[None] | None = None
+        self.misses = Misses(request_id)
+        self.desk = Desk(self, name or "", parse(redis) if name and isinstance(redis, str) else None, l1_bytes)
 
     async def __aenter__(self) -> "Cache":
         await self.store.start()
         self.refresher.start()
         if self.tail is not None:
             self._tailing = asyncio.create_task(self.tail.run())
+        self.desk.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.desk.close()
         if self._tailing is not None:
             self._tailing.cancel()
             await asyncio.gather(self._tailing, return_exceptions=True)
@@ -130,7 +121,7 @@ class Cache:
         self,
         view: View[Any],
         params: Params,
-        sees: Sees,
+        sees: Sees = everybody,
         *,
         fresh_after: str | None = None,
         if_none_match: str | None = None,
@@ -143,15 +134,17 @@ class Cache:
         entry = self.near(view, key)
         if entry is not None:
             return self.answer(view, key, entry, L1, sees, if_none_match)
-        base = None
+        base, missing = None, "collapsed"
         if not self.filler.composing(key):
-            base = await self._far(view, key)
+            base, missing = await self._look(view, key)
             if base is not None and self.filler.usable(view, base):
                 self.local.put(key, base)
                 return self.answer(view, key, base, L2, sees, if_none_match)
         self.counts["misses"] += 1
-        filled = await self.filler.fill(view, _texts(params), key, base or self.local.peek(key))
-        return self.answer(view, key, filled.entry, filled.source, sees, if_none_match)
+        held = base or self.local.peek(key)
+        why = self._missed(view, key, held, missing)
+        filled = await self.filler.fill(view, _texts(params), key, held)
+        return self.answer(view, key, filled.entry, because(filled.source, why), sees, if_none_match)
 
     async def read_many(self, view: View[Any], params: Sequence[Params], sees: Sees) -> list[msgspec.Raw | None]:
         """Each view's JSON in order; None where there is none, or the caller may not see it. One MGET per node, and
@@ -168,6 +161,8 @@ class Cache:
         missing = {key: _texts(each) for key, each in zip(keys, params, strict=True) if key not in entries}
         if missing:
             self.counts["misses"] += len(missing)
+            for key in missing:
+                self._missed(view, key, bases.get(key), "no-entry")
             entries |= await compose_many(self.composer, self.filler, view, missing, bases)
         now = self.knowledge.now_ms()
         return [
@@ -187,6 +182,8 @@ class Cache:
     ) -> Served:
         """An entry as a response to a caller. Raises absence, and Unavailable when who may see it cannot be asked."""
         if not self.may_see(view, entry, sees):
+            if entry.kind != NEGATIVE:
+                self.misses.note(view.name, key, "audience", REASONS["audience"], self.knowledge.now_ms())
             raise self._refusal(view, entry, sees)
         return self.respond(view, key, entry, source, if_none_match)
 
@@ -256,24 +253,7 @@ class Cache:
         if entry is None:
             return Explained(key=key, layer=None)
         verdict = self._verdict(view, entry)
-        return Explained(
-            key=key,
-            layer=layer,
-            kind={b"F": "full", b"P": "partial", b"N": "negative"}[entry.kind],
-            proven=verdict.proven,
-            reason=verdict.reason,
-            positions={service: position for service, (position, _) in entry.deps.items()},
-            versions={service: versions for service, (_, versions) in entry.deps.items()},
-            announced=self._announced(entry),
-            read_at=entry.read_at,
-            fresh_until=entry.fresh_until,
-            until=entry.until,
-            hard_until=entry.hard_until,
-            tenant=entry.audience.tenant,
-            owner=entry.audience.owner,
-            etag=entry.etag.decode(),
-            bytes=len(entry.body),
-        )
+        return explained(key, view, entry, layer, self.knowledge, proven=verdict.proven, reason=verdict.reason)
 
     async def drop(self, view: View[Any], params: Params) -> bool:
         """Forgets one view here and in Redis; other processes keep their copies while these are proven. Says whether
@@ -317,13 +297,26 @@ class Cache:
         return self.knowledge.feed_positions()
 
     async def _far(self, view: View[Any], key: str) -> Entry | None:
+        return (await self._look(view, key))[0]
+
+    async def _look(self, view: View[Any], key: str) -> tuple[Entry | None, Why]:
+        """What Redis holds, and why that is nothing if it is."""
         try:
             asked = self._asking.get(key)
             stored = await (self._ask(key) if asked is None else asyncio.shield(asked))
         except REDIS_ERRORS:
             self.counts["unavailable_redis"] += 1
-            return None
-        return load(stored, view.schema) if stored else None
+            return None, "redis-away"
+        return (load(stored, view.schema), "other-shape") if stored else (None, "no-entry")
+
+    def _missed(self, view: View[Any], key: str, held: Entry | None, missing: Why) -> Why:
+        """Notes why what is held could not be served, or why nothing is held."""
+        now, why, reason = self.knowledge.now_ms(), missing, REASONS[missing]
+        if held is not None:
+            why = "expired" if now >= held.until else "not-proven"
+            reason = self._verdict(view, held).reason
+        self.misses.note(view.name, key, why, reason, now)
+        return why
 
     async def _ask(self, key: str) -> bytes | None:
         """One GET for all in this process who want the same at once."""
@@ -386,15 +379,6 @@ class Cache:
         if view.bounded_to is not None:
             return Verdict(not self.knowledge.outdated(entry.deps), f"it is bounded to {view.bounded_to:g} s of age")
         return self.knowledge.verdict(entry.deps)
-
-    def _announced(self, entry: Entry) -> dict[str, int]:
-        return {
-            entity: version
-            for service, (_, versions) in entry.deps.items()
-            if (heard := self.knowledge.services.get(service)) is not None
-            for entity in versions
-            if (version := heard.latest.get(entity)) is not None
-        }
 
 
 class Written:

@@ -48,6 +48,14 @@ class Door(Protocol[C]):
         ...
 
 
+class Ledger(Protocol):
+    """What else is to be done about answers given in front of the app: naming and counting them."""
+
+    async def send(self, route: "HotRoute[Any]", answer: App, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the answer: a Served, or the door's refusal."""
+        ...
+
+
 class HotRoute(Generic[C]):
     """`path` has one parameter, a UUID in lower case, with at most one word after it (`/devices/{id}/holder`), or none.
 
@@ -88,8 +96,11 @@ class HotRoute(Generic[C]):
 class HotViews(Generic[C]):
     """An ASGI app round another. Only GETs without a query by callers already known are looked at here."""
 
-    def __init__(self, app: App, cache: Cache, door: Door[C], routes: Sequence[HotRoute[C]]) -> None:
+    def __init__(
+        self, app: App, cache: Cache, door: Door[C], routes: Sequence[HotRoute[C]], ledger: Ledger | None = None
+    ) -> None:
         self._app = app
+        self._ledger = ledger
         self._cache = cache
         self._door = door
         self._with = {route.prefix: route for route in routes if route.parameter is not None and route.suffix is None}
@@ -105,7 +116,10 @@ class HotViews(Generic[C]):
                 head, _, before = head.rpartition("/")
                 route, value = self._within.get((head, value)), before
             if route is not None and (answer := await self._answer(scope, route, value)) is not None:
-                await answer(scope, receive, send)
+                if self._ledger is None:
+                    await answer(scope, receive, send)
+                else:
+                    await self._ledger.send(route, answer, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

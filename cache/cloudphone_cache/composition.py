@@ -23,7 +23,7 @@ class Observer(Protocol):
 observer: ContextVar[Observer | None] = ContextVar("cloudphone_cache_observer", default=None)
 
 
-def observed(service: str, entities: Mapping[str, int], seq: int | None) -> None:
+def observed(service: str, entities: Mapping[str, int], seq: int | None = None) -> None:
     """Tells the segment or the write in progress what a service's answer shows. Service clients call it."""
     if (present := observer.get()) is not None:
         present.observe(service, entities, seq)
@@ -68,6 +68,10 @@ class Failures(NamedTuple):
     absent: tuple[type[Exception], ...]
     refused: tuple[type[Exception], ...]
     unavailable: tuple[type[Exception], ...]
+
+
+class Missing(LookupError):
+    """What a segment raises for what is not there, unless the cache is told of other exceptions."""
 
 
 class Absent(Exception):

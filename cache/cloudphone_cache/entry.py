@@ -8,13 +8,14 @@ import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from .view import NEVER, NOBODY, Audience, Segment, View, milliseconds
 
 FULL, PARTIAL, NEGATIVE = b"F", b"P", b"N"
+KINDS = {FULL: "full", PARTIAL: "partial", NEGATIVE: "negative"}
 RETRY_MS = 2000
 """After so long a partial view's missing segments are asked for again."""
 
@@ -239,6 +240,30 @@ def load(stored: bytes, schema: int) -> Entry | None:
     except msgspec.MsgspecError:
         return None
     return Entry(stored[:1], head, stored[end:]) if head.schema == schema else None
+
+
+class Label(NamedTuple):
+    """What the header of a stored entry says to who does not know its view. Times in ms since 1970."""
+
+    kind: str
+    deps: Deps
+    read_at: int
+    hard_until: int
+
+
+def label_of(start: bytes) -> Label | int | None:
+    """From the first bytes of what is stored. How many it takes, if these are too few; None if it is no entry."""
+    kind = KINDS.get(start[:1])
+    end = 5 + int.from_bytes(start[1:5], "big")
+    if kind is None or len(start) < 5:
+        return None
+    if len(start) < end:
+        return end
+    try:
+        head = _decode_head(memoryview(start)[5:end])
+    except msgspec.MsgspecError:
+        return None
+    return Label(kind, head.deps, head.read_at, head.hard_until)
 
 
 def merged(several: Any) -> Deps:

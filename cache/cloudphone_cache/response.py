@@ -74,6 +74,14 @@ DEGRADED = Source.of("fwd=stale; fwd-status=503; detail=degraded")
 DEGRADED_HIT = Source.of("hit; detail=degraded")
 
 
+@lru_cache(maxsize=64)
+def because(source: Source, why: str) -> Source:
+    """What was composed, with why it had to be; any other as it is."""
+    if source not in (COMPOSED, REFRESHED, JOINED, NOT_STORED):
+        return source
+    return Source((source.header[0], b"%b; detail=%b" % (source.header[1], why.encode())))
+
+
 class Ready:
     """What a hit is answered with for as long as the clock and the feed say the same: `until` in ms, `beats` the
     heartbeats heard by then. All who hit the entry meanwhile share it."""

@@ -28,6 +28,11 @@ NOBODY = Audience()
 Sees = Callable[[Audience], bool]
 
 
+def everybody(audience: Audience) -> bool:
+    """For views that anyone may see."""
+    return True
+
+
 class Answered(msgspec.Struct, frozen=True):
     """One item of a batch answer: its value, who answered, the versions it shows and, from a replica, its `seq`.
 

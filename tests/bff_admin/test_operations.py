@@ -68,8 +68,9 @@ async def test_a_dropped_entry_is_composed_anew(console: Console, services: Serv
     device = await services.device()
     path, key = f"/admin/devices/{device['id']}", f"device:full:{device['id']}"
     await console.seen(path)
-    assert (await console.ask("DELETE", f"/admin/cache/view?key={key}")).json() == {"key": key, "dropped": True}
-    assert (await console.ask("DELETE", f"/admin/cache/view?key={key}")).json() == {"key": key, "dropped": False}
+    first = (await console.ask("DELETE", f"/admin/cache/view?key={key}")).json()
+    assert (first["key"], first["dropped"], len(first["heard"]), first["silent"]) == (key, True, 1, [])
+    assert (await console.ask("DELETE", f"/admin/cache/view?key={key}")).json()["dropped"] is False
     assert "hit" not in (await console.get(path)).headers["Cache-Status"]
 
 
@@ -132,3 +133,27 @@ async def test_prometheus_reads_the_caches_counts_and_how_far_each_feed_is(
     assert f'cloudphone_cache_stored_total{{app="bff-admin"}} {stored}' in text
     assert 'cloudphone_cache_feed_age_seconds{app="bff-admin",service="billing"}' in text
     assert text.count("# TYPE cloudphone_cache_misses_total") == 1
+
+
+async def test_hits_in_front_of_the_app_have_an_id_and_are_counted_by_route(
+    console: Console, services: Services
+) -> None:
+    device = await services.device()
+    path = f"/admin/devices/{device['id']}"
+    await console.seen(path)
+
+    async def counted(status: int) -> float:
+        text = (await console.get("/metrics")).text
+        labels = f'app="bff-admin",method="GET",route="/admin/devices/{{device_id}}",status="{status}"'
+        line = f"cloudphone_http_requests_total{{{labels}}} "
+        return next((float(each.removeprefix(line)) for each in text.splitlines() if each.startswith(line)), 0.0)
+
+    hits, unchanged = await counted(200), await counted(304)
+    first, second = await console.get(path), await console.get(path)
+    assert "hit" in second.headers["Cache-Status"]
+    assert first.headers["X-Request-Id"] != second.headers["X-Request-Id"]
+    named = await console.get(path, x_request_id="named-by-ana", if_none_match=second.headers["ETag"])
+    assert (named.status_code, named.headers["X-Request-Id"]) == (304, "named-by-ana")
+    forged = await console.get(path, x_request_id="no id!")
+    assert forged.headers["X-Request-Id"] != "no id!"
+    assert (await counted(200) - hits, await counted(304) - unchanged) == (3, 1)

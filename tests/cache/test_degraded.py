@@ -231,5 +231,5 @@ async def test_an_answer_that_names_no_entity_is_not_stored(library: Library) ->
     library.people.names_its_entities = False
     async with a_cache(library, view) as cache:
         served = await cache.read(view, {"number": 1}, EVERYTHING)
-        assert served.header("cache-status") == "cloudphone; fwd=miss"
+        assert served.header("cache-status") == "cloudphone; fwd=miss; detail=no-entry"
         assert cache.local.get("book:full:1") is None

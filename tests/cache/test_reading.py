@@ -37,7 +37,11 @@ async def test_a_view_is_composed_once_and_then_served_from_both_layers(any_redi
         async with new_cache(library, any_redis, view) as second:
             assert await second.listening(5)
             far = await second.read(view, {"number": 1}, everybody)
-        assert [status(s) for s in (composed, near, far)] == ["fwd=miss; stored", "hit; detail=l1", "hit; detail=l2"]
+        assert [status(s) for s in (composed, near, far)] == [
+            "fwd=miss; stored; detail=no-entry",
+            "hit; detail=l1",
+            "hit; detail=l2",
+        ]
         assert composed.body == near.body == far.body
         assert body(far) == {
             "book": {"title": "Emma", "holder": "ana"},
@@ -60,7 +64,7 @@ async def test_a_change_is_seen_on_the_next_read_once_heard(worked: str, library
         await heard(cache, library)
         served = await cache.read(view, {"number": 1}, everybody)
         assert body(served)["book"]["title"] == "Persuasion"
-        assert status(served) == "fwd=stale; stored"
+        assert status(served) == "fwd=stale; stored; detail=not-proven"
 
 
 async def test_only_the_segment_that_shows_the_change_is_asked_again(worked: str, library: Library) -> None:

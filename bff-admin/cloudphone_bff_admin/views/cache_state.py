@@ -1,12 +1,14 @@
-"""The cache as this process knows it: counters, feeds, and one view's entry with the verdict on it."""
+"""The cache as this process knows it: counters and feeds; and one view's entry with the verdict on it."""
 
 from typing import Annotated
 
+import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from cloudphone_cache import Cache, Explained
+from cloudphone_cache.board import Process
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.errors import NotFound
 from cloudphone_shared.http.problems import problems
@@ -59,9 +61,46 @@ async def show_feed(cache: NamedDependency[Cache]) -> Feeds:
     return Feeds(live=cache.knowledge.live, services=feeds)
 
 
+class HeldElsewhere(Contract, frozen=True, kw_only=True):
+    """What another process would serve: from which layer, read when, and the verdict on it there."""
+
+    process: Process
+    layer: str | None
+    kind: str | None
+    proven: bool
+    reason: str
+    read_at: int | None
+
+
+class ViewState(Explained, frozen=True, kw_only=True, rename="camel"):
+    """The entry as `process` would serve it, and what every other process that shows this view holds."""
+
+    process: Process
+    elsewhere: list[HeldElsewhere]
+    silent: list[Process]
+
+
 @get("/admin/cache/view", tags=["cache"], guards=[staff("cache:read")], responses=problems(404))
-async def explain_view(cache: NamedDependency[Cache], key: ViewKey) -> Explained:
-    """One view's entry: what it shows, what was announced since, whether it is proven and why."""
-    if (found := cache.view_of(key)) is None:
-        raise NotFound("No view has such a key")
-    return await cache.explain(*found)
+async def explain_view(cache: NamedDependency[Cache], key: ViewKey) -> ViewState:
+    """One view's entry: what each segment shows since when, what was announced since, whether it is proven and why.
+
+    Views of either BFF; it is told as this process has it, or another that shows the view.
+    """
+    gathered = await cache.desk.show(key)
+    known = [(who, found) for who, found in gathered.answers if found is not None]
+    if not known:
+        raise NotFound("No view of a process that answers has such a key")
+    known.sort(key=lambda each: each[0].id != cache.desk.process.id)
+    process, found = known[0]
+    elsewhere = [
+        HeldElsewhere(
+            process=who,
+            layer=other.layer,
+            kind=other.kind,
+            proven=other.proven,
+            reason=other.reason,
+            read_at=other.read_at,
+        )
+        for who, other in known[1:]
+    ]
+    return ViewState(**msgspec.structs.asdict(found), process=process, elsewhere=elsewhere, silent=gathered.silent)

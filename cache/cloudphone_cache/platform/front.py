@@ -17,6 +17,7 @@ from cloudphone_shared.http.cors import CrossOrigin
 from cloudphone_shared.http.lists import list_query
 from cloudphone_shared.http.operations import illustrate, name_version
 from cloudphone_shared.limits import Limiter
+from cloudphone_shared.observability.metrics import settled_by
 from cloudphone_shared.settings import Front, Limits
 
 from ..aggregation import Cache
@@ -24,6 +25,7 @@ from ..asgi import HotViews
 from ..metrics import exported
 from ..view import Audience
 from .filling_routes import FILLING, Candidates, Warming
+from .ledger import FrontLedger
 from .serving import Callers, Frame, FrontDoor, Gate, hot_routes, screens_of
 
 
@@ -54,6 +56,7 @@ class ViewsApp:
         lifespan: Sequence[Lifespan] = (),
     ) -> None:
         self.cache = cache
+        ledger = FrontLedger(name)
         gate = Gate(Limiter(limits.rate_limits, limits.rate_limits_by_role), cache)
         callers = Callers(gate, Limiter(limits.login_rate_limits, prefix="login:"), front.trusted_proxies)
         given = {"cache": cache, "attempts": callers, "warming": Warming(cache), "candidates": candidates, **provide}
@@ -62,7 +65,7 @@ class ViewsApp:
         async def opened(app: Litestar) -> AsyncGenerator[None]:
             async with cache:
                 await gate.prepare()
-                with exported(name, cache):
+                with exported(name, cache), settled_by(ledger.settle):
                     yield
 
         edge = http_app(
@@ -84,7 +87,7 @@ class ViewsApp:
         self.litestar = edge.litestar
         illustrate(self.litestar.openapi_schema, examples)
         door = FrontDoor(verifier.known, still_valid, sees, gate)
-        hot = HotViews(Frame(edge, cache), cache, door, hot_routes(handlers))
+        hot = HotViews(Frame(edge, cache), cache, door, hot_routes(handlers), ledger)
         self._app: Any = CrossOrigin(hot, front.cors_origins) if front.cors_origins else hot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

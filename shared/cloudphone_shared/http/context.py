@@ -1,5 +1,6 @@
 """What belongs to the request in progress: its id and its deadline, for whatever it calls."""
 
+import re
 import time
 from contextvars import ContextVar
 
@@ -10,6 +11,12 @@ deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 DEADLINE_HEADER = "X-Request-Deadline-Ms"
 """Milliseconds that remain for the callee, counted from when it hears of it."""
 REQUEST_ID_HEADER = "X-Request-Id"
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}").fullmatch
+
+
+def well_formed(sent: bytes) -> bool:
+    """Whether a request's own id may stand in logs and answers."""
+    return _REQUEST_ID(sent) is not None
 
 
 def remaining_seconds() -> float | None:

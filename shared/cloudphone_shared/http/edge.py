@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -16,7 +15,7 @@ from ..auth import Caller, TokenVerifier
 from ..errors import DomainError, Invalid, Unauthorized, Unavailable, encode_problem
 from ..observability.metrics import REQUESTS, SECONDS
 from ..observability.tracing import span
-from .context import DEADLINE_HEADER, REQUEST_ID_HEADER, deadline, request_id
+from .context import DEADLINE_HEADER, REQUEST_ID_HEADER, deadline, request_id, well_formed
 
 CALLER = "cloudphone.caller"
 """Scope key of the verified Caller; absent when there is none."""
@@ -27,7 +26,6 @@ ADMITTED = "cloudphone.admitted"
 
 _DRAINED_BYTES = 16 * 1024 * 1024
 _DRAINED_SECONDS = 1.0
-_REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 _DEADLINE = DEADLINE_HEADER.lower().encode()
 _ID = REQUEST_ID_HEADER.lower().encode()
 
@@ -68,7 +66,7 @@ class Edge:
         headers = dict(scope["headers"])
         rid = headers.get(_ID, b"")
         before = (
-            request_id.set(rid.decode() if _REQUEST_ID.match(rid) else uuid.uuid4().hex),
+            request_id.set(rid.decode() if well_formed(rid) else uuid.uuid4().hex),
             deadline.set(time.monotonic() + self._seconds(headers.get(_DEADLINE))),
         )
         try:
