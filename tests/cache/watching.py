@@ -31,6 +31,11 @@ class Watch:
         self.slowest = 0.0
         """Seconds that the slowest answer took."""
 
+    @property
+    def not_stored(self) -> int:
+        """Answers that were composed and could not be stored."""
+        return sum(n for source, n in self.seen.items() if source.startswith("fwd=miss") and "stored" not in source)
+
     def change(self) -> int:
         number = len(self.committed) + 1
         self.library.books.commit("book:1", {"title": str(number), "holder": "ana"})
