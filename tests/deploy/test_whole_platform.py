@@ -88,11 +88,36 @@ def test_the_commands_find_the_installation_by_its_folder(machine: Machine) -> N
             "device",
         }
         assert answer(machine, "cache", "show", "device:full:nobody's")["reason"] == "there is no entry"
+        assert [each["process"]["name"] for each in answer(machine, "cache", "processes")["items"]] == [
+            "bff-admin",
+            "bff-user",
+        ]
+        assert "changes behind" in machine.run("cache", "processes").stdout
         assert "newest version" in machine.run("migrate").stdout
         again = answer(machine, "seed")["accounts"]
     finally:
         machine.env["CLOUDPHONE_PORT_BASE"] = base
     assert again == up(machine)["accounts"]
+
+
+def test_the_commands_tell_what_the_caches_hold_and_why(machine: Machine) -> None:
+    call = next(line for line in machine.env["SAID"].splitlines() if line.startswith("curl "))
+    for _ in range(2):
+        device = json.loads(subprocess.run(["bash", "-c", call], capture_output=True, check=True, timeout=30).stdout)
+    key = f"device:full:{device['device']['id']}"
+    owner = f"user:{device['owner']['id']}"
+    shown = machine.run("cache", "show", key).stdout
+    assert owner in shown and "proven: nothing newer than it shows has been announced" in shown
+    assert "no-entry" in machine.run("cache", "misses", "--key", key).stdout
+    assert "No such miss is remembered." in machine.run("cache", "misses", "--key", "device:full:1").stdout
+    assert key in machine.run("cache", "hottest").stdout
+    assert "device:full" in machine.run("cache", "l1").stdout
+    found = answer(machine, "cache", "showing", owner)
+    assert found["complete"] is True and key in [view["key"] for view in found["views"]]
+    assert "No cached view shows user:nobody." in machine.run("cache", "showing", "user:nobody").stdout
+    assert "Heard by bff-admin@" in machine.run("cache", "drop", key).stdout
+    refused = machine.run("cache", "drop", "nothing:1")
+    assert refused.returncode == 1 and "No view of a process that answers has such a key" in refused.stderr
 
 
 def test_a_process_can_be_served_beside_it(machine: Machine, tmp_path: Path) -> None:
