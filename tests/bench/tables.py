@@ -58,7 +58,6 @@ GROWTH: Mapping[str, Mapping[str, str]] = {
     "views": {
         "views": "views", "rps": "L2 hits/s", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "server_cpu_us": "server CPU µs",
         "redis_cpu_us": "Redis CPU µs", "redis_bytes_per_view": "bytes per view",
-        "l1_share_of_skewed": "L1's share of skewed reads",
     },
     "rates": {
         "changes_per_s": "changes/s", "reader_cpu_percent": "reader's CPU %", "p50_ms": "p50 ms", "p99_ms": "p99 ms",

@@ -1,9 +1,8 @@
-"""More and more views in Redis: what a hit costs, what a view takes, and how much of skewed traffic L1 still holds."""
+"""More and more views in Redis: what a hit costs, and what a view takes."""
 
 import asyncio
 import random
 import statistics
-from itertools import accumulate
 
 import psutil
 
@@ -32,11 +31,10 @@ end
 
 
 async def views(stand: Stand, figures: Figures) -> None:
-    """1e3 to 1e6 views in Redis, each a real entry under a key of its own: cost of an L2 hit, memory, share of L1."""
+    """1e3 to 1e6 views in Redis, each a real entry under a key of its own: cost of an L2 hit, and memory."""
     figures.growth["views"] = []
-    async with stand.bff("l1") as l1, stand.bff("l2") as l2:
-        for bff in (l1, l2):
-            await ready(stand, bff)
+    async with stand.bff("l2") as bff:
+        await ready(stand, bff)
         put = 0
         try:
             for count in COUNTS[: stand.effort.less(len(COUNTS), 2)]:
@@ -44,9 +42,9 @@ async def views(stand: Stand, figures: Figures) -> None:
                     print(f"  {count:,} views are left out: they take more memory than is free", flush=True)
                     break
                 before, more, put = await _used(stand), count - put, count
-                await _put(stand, l2, count)
+                await _put(stand, bff, count)
                 row: Row = {"views": count, "redis_bytes_per_view": round((await _used(stand) - before) / more)}
-                figures.growth["views"].append({**row, **await _costs(stand, l1, l2, count)})
+                figures.growth["views"].append({**row, **await _costs(stand, bff, count)})
         finally:
             for start in range(0, put, _BATCH):
                 await stand.redis("EVAL", _DROP, 0, start, min(put, start + _BATCH))
@@ -62,24 +60,19 @@ async def _put(stand: Stand, bff: BenchServer, count: int) -> None:
         await stand.redis("EVAL", _PUT, 0, start, min(count, start + _BATCH), 3_600_000, *entries)
 
 
-async def _costs(stand: Stand, l1: BenchServer, l2: BenchServer, count: int) -> Row:
+async def _costs(stand: Stand, bff: BenchServer, count: int) -> Row:
     evenly = _requests(stand, [random.randrange(count) for _ in range(_REQUESTS)])
-    weights = list(accumulate(1 / rank for rank in range(1, count + 1)))
-    skewed = _requests(stand, random.choices(range(count), cum_weights=weights, k=_REQUESTS))
     loads: list[Load] = []
     server_us: list[float] = []
     redis_us: list[float] = []
     for _ in range(stand.effort.less(3, 1)):
-        server, redis = cpu_seconds(l2), cpu_seconds(stand.valkey)
-        load = await _load(stand, l2, evenly)
+        server, redis = cpu_seconds(bff), cpu_seconds(stand.valkey)
+        load = await _load(stand, bff, evenly)
         loads.append(load)
-        server_us.append((cpu_seconds(l2) - server) / load.total * 1e6)
+        server_us.append((cpu_seconds(bff) - server) / load.total * 1e6)
         redis_us.append((cpu_seconds(stand.valkey) - redis) / load.total * 1e6)
         if load.refused:
             raise RuntimeError(f"{load.refused} of {load.answers} answers were not 200")
-    # Once to fill the process's layer, once to look at it.
-    await _load(stand, l1, skewed)
-    details = (await _load(stand, l1, skewed)).details
     return {
         "rps": round(statistics.median(load.rps for load in loads)),
         "rps_min": round(min(load.rps for load in loads)),
@@ -88,9 +81,6 @@ async def _costs(stand: Stand, l1: BenchServer, l2: BenchServer, count: int) -> 
         "p99_ms": round(statistics.median(load.p99_ms for load in loads), 2),
         "server_cpu_us": round(statistics.median(server_us)),
         "redis_cpu_us": round(statistics.median(redis_us)),
-        "l1_share_of_skewed": round(
-            sum(n for detail, n in details.items() if detail.endswith("l1")) / max(1, sum(details.values())), 3
-        ),
     }
 
 
