@@ -13,7 +13,7 @@ import platform as machine
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ SCENARIO_SECONDS = 300
 """After so long a scenario is given up."""
 
 TARGETS = ("constant", "constant_checked", "hit_l1", "hit_l1_unchecked", "hit_l2", "not_modified", "redis_py")
+BESIDE_PEERS = tuple(f"{name}{kind}" for name in tables.BESIDE for kind in ("", "_unchecked"))
 
 
 def options() -> argparse.ArgumentParser:
@@ -59,10 +60,10 @@ def _names(text: str) -> list[str]:
     return chosen
 
 
-async def measure(stand: Stand, names: Sequence[str]) -> Figures:
-    """All figures of these scenarios; `failed` among the facts says which did not make it, and why."""
-    figures = Figures()
+async def measure(stand: Stand, names: Sequence[str], figures: Figures, keep: Callable[[], None]) -> None:
+    """Adds what these scenarios find, keeping it after each; `failed` among the facts says which did not make it."""
     failed: dict[str, str] = {}
+    figures.facts["failed"] = failed
     await stand.prepare()
     for name in names:
         print(f"{name}: {(SCENARIOS[name].__doc__ or '').strip()}", flush=True)
@@ -74,9 +75,8 @@ async def measure(stand: Stand, names: Sequence[str]) -> Figures:
             traceback.print_exc()
             failed[name] = f"{type(error).__name__}: {error}"
         figures.take(found)
+        keep()
         print(f"  {time.monotonic() - began:.0f} s", flush=True)
-    figures.facts["failed"] = failed
-    return figures
 
 
 def surroundings() -> dict[str, Any]:
@@ -95,8 +95,9 @@ def surroundings() -> dict[str, Any]:
 def report(figures: Figures) -> str:
     facts = figures.facts["machine"]
     lines = ["", f"{facts['system']}, Python {facts['python']}, {facts['cores']} cores"]
-    if table := figures.table(TARGETS, "constant"):
-        lines += ["", table]
+    for names, against in ((TARGETS, "constant"), (BESIDE_PEERS, BESIDE_PEERS[0])):
+        if f"{against}_rps" in figures:
+            lines += ["", figures.table(names, against)]
     lines += ["", *_singles(figures), ""]
     for verdict in verdicts(figures).values():
         found = "not measured" if verdict["found"] is None else f"{verdict['found']:,.4g}"
@@ -110,7 +111,7 @@ def report(figures: Figures) -> str:
 def _singles(figures: Figures) -> list[str]:
     """A line for every figure that is in no table."""
     columns = ("_rps", "_cpu_us", "_p50_ms", "_p99_ms")
-    tabled = {f"{target}{column}" for target in TARGETS for column in columns}
+    tabled = {f"{target}{column}" for target in (*TARGETS, *BESIDE_PEERS) for column in columns}
     return [
         f"{name:36}{found['median']:>12,.2f}  ({found['min']:,.2f} – {found['max']:,.2f})  {found['unit']}"
         for name, found in figures.as_json().items()
@@ -133,24 +134,25 @@ def main() -> None:
         return
     effort = Effort(2, 0.7, quick=True) if chosen.quick else Effort(chosen.rounds, chosen.seconds, quick=False)
     path = SOME if chosen.quick else WHOLE
-    began = time.monotonic()
-    stand = Stand(effort)
-    try:
-        print("starting the platform …", flush=True)
-        stand.start()
-        found = uvloop.run(measure(stand, chosen.only))
-    finally:
-        stand.remove()
-    figures = found if chosen.quick or chosen.only == list(SCENARIOS) else Figures.load(path)
-    figures.take(found)
+    figures = Figures() if chosen.quick or chosen.only == list(SCENARIOS) else Figures.load(path)
     figures.facts |= {
         "machine": surroundings(),
         "command": " ".join(["make bench", *([f'ARGS="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])]),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - began),
-        "expected": verdicts(figures),
     }
-    figures.save(path)
+    began = time.monotonic()
+
+    def keep() -> None:
+        figures.facts |= {"seconds": round(time.monotonic() - began), "expected": verdicts(figures)}
+        figures.save(path)
+
+    stand = Stand(effort)
+    try:
+        print("starting the platform …", flush=True)
+        stand.start()
+        uvloop.run(measure(stand, chosen.only, figures, keep))
+    finally:
+        stand.remove()
     print(report(figures))
     if not chosen.quick:
         document(figures)

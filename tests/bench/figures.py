@@ -79,8 +79,8 @@ class Figures:
 
     def table(self, names: Sequence[str], against: str) -> str:
         """Requests/s with their spread, latencies, CPU, and the ratio to `against`, a line a name that was measured."""
-        heads = f"{'':26}{'requests/s':>11}{'(min – max)':>19}{'p50 ms':>8}{'p99 ms':>8}{'p99/p50':>8}{'CPU µs':>8}"
-        lines = [heads + f"{'of ' + against:>14}"]
+        heads = f"{'':32}{'requests/s':>11}{'(min – max)':>19}{'p50 ms':>8}{'p99 ms':>8}{'p99/p50':>8}{'CPU µs':>8}"
+        lines = [heads + f"{'of ' + against:>24}"]
         for name in names:
             if f"{name}_rps" not in self:
                 continue
@@ -88,8 +88,8 @@ class Figures:
             p50, p99 = self.median(f"{name}_p50_ms"), self.median(f"{name}_p99_ms")
             spread = f"({min(values):,.0f} – {max(values):,.0f})"
             lines.append(
-                f"{name:26}{statistics.median(values):>11,.0f}{spread:>19}"
+                f"{name:32}{statistics.median(values):>11,.0f}{spread:>19}"
                 f"{p50:>8.2f}{p99:>8.2f}{p99 / p50:>8.1f}{self.median(f'{name}_cpu_us'):>8.0f}"
-                f"{self.ratio(f'{name}_rps', f'{against}_rps'):>14.2f}"
+                f"{self.ratio(f'{name}_rps', f'{against}_rps'):>24.2f}"
             )
         return "\n".join(lines)
