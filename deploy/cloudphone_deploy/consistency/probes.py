@@ -16,7 +16,8 @@ from .writers import Numbers, Pace, rename, watch
 CONDITIONAL_SHARE = 0.2
 """Of the reads whose ETag is known, those that are sent with If-None-Match."""
 LIST_SHARE = 0.04
-HOT_SHARE = 0.4
+HOT_SHARE = 0.25
+"""Of the reads, those of screens that show what changes most; they are rarely hits."""
 SESSION_READS = 12
 SESSIONS = 2
 SESSION_PAUSE_SECONDS = 0.2

@@ -176,7 +176,7 @@ async def _carry_out(run: Run, scene: Scene, laboratory: Laboratory, progress: C
     tasks = [asyncio.create_task(each) for each in work]
     made = asyncio.create_task(run.nemesis.run(ends)) if run.nemesis is not None else None
     try:
-        await _until(ends, tasks)
+        await _until(ends, [*tasks, *([made] if made else [])])
         if made is not None:
             # It undoes the fault in hand first.
             await made
