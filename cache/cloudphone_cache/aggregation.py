@@ -30,7 +30,7 @@ from .local import Held, Local
 from .misses import REASONS, Misses, Why
 from .redis import REDIS_ERRORS, parse
 from .refreshing import Refresher
-from .response import L1, L2, Ready, Served, Source, because, serve
+from .response import L1, L2, NOT_FRESH, Ready, Served, Source, because, serve
 from .response import ready as make_ready
 from .store import RedisStore, Store
 from .view import NOBODY, Sees, View, everybody
@@ -201,7 +201,8 @@ class Cache:
         elif source is L2:
             self.counts["hits_l2"] += 1
         else:
-            return serve(view, entry, source, now, self._as_of(view, entry), if_none_match)
+            as_of = None if source is NOT_FRESH else self._as_of(view, entry)
+            return serve(view, entry, source, now, as_of, if_none_match)
         may_expire = entry.fresh_until - entry.cost_ms * _EAGER_MS
         if now > may_expire:
             self._refresh_if_due(view, key, entry, now)

@@ -37,12 +37,14 @@ class Recorder:
         self.deps: Deps = {}
         self.nameless = False
         """Whether an answer named no entity."""
+        self.lagging = False
+        """Whether an answer came from a replica that had not followed as far as the feed had been heard."""
 
     def observe(self, service: str, entities: Mapping[str, int], seq: int | None) -> None:
         position = self._positions.get(service, NOWHERE)
         # A replica's answer holds what was committed up to its own snapshot, not up to ours.
-        if seq is not None:
-            position = min(position, seq)
+        if seq is not None and seq < position:
+            position, self.lagging = seq, True
         before, versions = self.deps.get(service, (position, {}))
         for entity, version in entities.items():
             versions[entity] = min(version, versions.get(entity, version))
@@ -77,9 +79,10 @@ class Missing(LookupError):
 class Absent(Exception):
     """The primary segment is not there; `deps` says as of which versions."""
 
-    def __init__(self, deps: Deps, read_at: int) -> None:
+    def __init__(self, deps: Deps, read_at: int, *, lagging: bool) -> None:
         super().__init__("absent")
         self.deps = deps
+        self.lagging = lagging
         self.read_at = read_at
 
 
@@ -87,6 +90,8 @@ class Composed(NamedTuple):
     entry: Entry
     provable: bool
     """Whether every answer named what it shows, so that a reader can prove the entry."""
+    lagging: bool = False
+    """Whether something in it was read from a replica that lagged behind the feed."""
 
 
 Keep = Callable[[Part], bool]
@@ -110,7 +115,8 @@ class Composer:
         composed = await self._round(view, params, base, self.still_good(view, base), started)
         if not self.knowledge.outdated(composed.entry.deps):
             return composed
-        return await self._round(view, params, composed.entry, self._not_outdated, started, before=base)
+        again = await self._round(view, params, composed.entry, self._not_outdated, started, before=base)
+        return again._replace(lagging=again.lagging or composed.lagging)
 
     def still_good(self, view: View[Any], base: Entry | None) -> Keep:
         """Which parts of an entry need no asking: proven, within their life, and not due for the soft refresh."""
@@ -141,7 +147,7 @@ class Composer:
             parts = await filling.run()
         except Absent as gone:
             cost = round((time.monotonic() - started) * 1000)
-            return Composed(absence(view, gone.deps, gone.read_at, cost), bool(gone.deps))
+            return Composed(absence(view, gone.deps, gone.read_at, cost), bool(gone.deps), gone.lagging)
         return self.finish(view, parts, (base, before), started)
 
     def finish(
@@ -156,7 +162,7 @@ class Composer:
         cost = round((time.monotonic() - started) * 1000)
         entry = assemble(view, parts, audience, self.knowledge.now_ms(), cost)
         named = not any(part.unversioned for part in parts.values()) and bool(parts[view.primary.name].deps)
-        return Composed(entry, named or view.bounded_to is not None)
+        return Composed(entry, named or view.bounded_to is not None, any(part.lagging for part in parts.values()))
 
     def part(self, segment: Segment, value: Any, recorder: Recorder, read_at: int) -> Part:
         until = NEVER if segment.life is None else read_at + milliseconds(segment.life)
@@ -171,6 +177,7 @@ class Composer:
             until=until,
             decode=segment.decode,
             unversioned=recorder.nameless and not soft,
+            lagging=recorder.lagging and not soft,
         )
 
     def fallback(self, view: View[Any], segment: Segment, old: Part | None, same: bool) -> Part:
@@ -238,7 +245,7 @@ class _Filling:
             return instead
         except composer.failures.absent:
             if primary:
-                raise Absent(recorder.deps, read_at) from None
+                raise Absent(recorder.deps, read_at, lagging=recorder.lagging) from None
             value = None
         return composer.part(segment, value, recorder, read_at)
 

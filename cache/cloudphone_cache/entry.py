@@ -36,10 +36,11 @@ class State(IntEnum):
 class Part:
     """One segment as composed: its JSON, what it shows, when it was asked (`read_at`, ms), and until when it is true.
 
-    A kept part's versions no longer count as shown. `unversioned` when it was asked and named no entity.
+    A kept part's versions no longer count as shown. `unversioned` when it was asked and named no entity; `lagging` when
+    it was read from a replica that had not followed as far as the feed had been heard.
     """
 
-    __slots__ = ("_value", "decode", "deps", "name", "raw", "read_at", "state", "until", "unversioned")
+    __slots__ = ("_value", "decode", "deps", "lagging", "name", "raw", "read_at", "state", "until", "unversioned")
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Part:
         state: State = State.GOOD,
         decode: Callable[[bytes], Any] = msgspec.json.decode,
         unversioned: bool = False,
+        lagging: bool = False,
     ) -> None:
         self.name = name
         self.raw = raw
@@ -61,6 +63,7 @@ class Part:
         self.state = state
         self.decode = decode
         self.unversioned = unversioned
+        self.lagging = lagging
         self._value: Any = _UNREAD
 
     @property

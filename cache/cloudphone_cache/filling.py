@@ -158,7 +158,7 @@ class Filler:
             storable = self._storable(view, composed)
             if storable:
                 self._local.put(key, composed.entry)
-            self.land(flight, key, Filled(composed.entry, self._source(composed.entry, storable, base)))
+            self.land(flight, key, Filled(composed.entry, self._source(composed, storable, base)))
             if storable:
                 await self._save(key, composed.entry)
         except Exception as error:
@@ -181,11 +181,11 @@ class Filler:
         else:
             flight.answer.cancel()
 
-    def _source(self, entry: Entry, storable: bool, base: Entry | None) -> Source:
+    def _source(self, composed: Composed, storable: bool, base: Entry | None) -> Source:
         self._counts["composed"] += 1
-        if entry.degraded:
+        if composed.entry.degraded:
             return DEGRADED
-        if self._knowledge.outdated(entry.deps):
+        if composed.lagging or self._knowledge.outdated(composed.entry.deps):
             self._counts["not_fresh"] += 1
             return NOT_FRESH
         if not storable:
@@ -200,7 +200,7 @@ class Filler:
         if not composed.provable:
             self._counts["unprovable"] += 1
             return False
-        if self._knowledge.outdated(entry.deps):
+        if composed.lagging or self._knowledge.outdated(entry.deps):
             return False
         if view.bounded_to is not None:
             return True
@@ -248,7 +248,7 @@ class Filler:
         if storable:
             self._local.put(key, composed.entry)
             self.save_later(key, composed.entry)
-        return Filled(composed.entry, self._source(composed.entry, storable, base))
+        return Filled(composed.entry, self._source(composed, storable, base))
 
 
 def _retrieve(answer: "asyncio.Future[Filled]") -> None:

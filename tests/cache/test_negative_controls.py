@@ -256,7 +256,11 @@ async def test_an_answer_of_a_replica_that_lags(scene: Scene, left_out: bool, mo
     reader = await scene.process()
     await scene.heard(reader)
     await scene.read(reader)
-    assert stale(await scene.read(reader)) == left_out
+    served = await scene.read(reader)
+    assert stale(served) == left_out
+    # Composed from it, an answer says that it may lack something.
+    assert (status(served) == "fwd=miss; detail=not-fresh") == (not left_out)
+    assert bool(served.header("x-fresh-as-of")) == left_out
 
 
 @both
