@@ -32,6 +32,18 @@ def staff(permission: str) -> Callable[[ASGIConnection[Any, Any, Any, Any], Base
     return guard
 
 
+def overseer(permission: str) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
+    """A guard: as `staff`, and the caller sees every tenant's rows, as what is told here is of all tenants."""
+    as_staff = staff(permission)
+
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        await as_staff(connection, handler)
+        if caller_of(connection).data_scope != "all":
+            raise Forbidden("This tells of every tenant's views; your account sees its own tenant's alone")
+
+    return guard
+
+
 def screen(path: str, view: View[Any], permission: str, *refusals: int, tags: list[str]) -> get:
     """A GET that shows `view` to staff with the permission; proven hits are answered in front of the app.
 

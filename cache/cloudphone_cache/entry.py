@@ -254,16 +254,13 @@ class Label(NamedTuple):
     hard_until: int
 
 
-def label_of(start: bytes) -> Label | int | None:
-    """From the first bytes of what is stored. How many it takes, if these are too few; None if it is no entry."""
-    kind = KINDS.get(start[:1])
-    end = 5 + int.from_bytes(start[1:5], "big")
-    if kind is None or len(start) < 5:
+def label_of(stored: bytes) -> Label | None:
+    """From what is stored, at least its header; None if it is no entry."""
+    kind = KINDS.get(stored[:1])
+    if kind is None:
         return None
-    if len(start) < end:
-        return end
     try:
-        head = _decode_head(memoryview(start)[5:end])
+        head = _decode_head(memoryview(stored)[5 : 5 + int.from_bytes(stored[1:5], "big")])
     except msgspec.MsgspecError:
         return None
     return Label(kind, head.deps, head.read_at, head.hard_until)

@@ -17,15 +17,31 @@ from redis.exceptions import RedisError
 from .entry import Label, label_of
 from .redis import Address, RedisAway, patient_client
 
-_KEYS_AT_ONCE = 100
-_FIRST_BYTES = 1024
-"""Most headers fit; of the others the rest is asked for."""
-_LONGEST_HEAD = 1024 * 1024
+_KEYS_AT_ONCE = 64
 _REST = 1.0
 """Pause after each step, as a multiple of what the step took: Redis is left to others at least half of the time."""
 _NAME = "cloudphone-walk"
 _ERRORS = (RedisError, OSError, TimeoutError)
 _OURS = (b"{changes}", b"{processes}", b"lease:")
+
+# Of these keys those whose header names the entity, each with its header. Redis looks, so that little is sent.
+_LOOK = """#!lua flags=no-writes,allow-cross-slot-keys
+local found = {}
+for place = 2, #ARGV do
+  local start = redis.pcall('GETRANGE', ARGV[place], 0, 1023)
+  if type(start) == 'string' and #start > 5 and string.find('FPN', string.sub(start, 1, 1), 1, true) then
+    local a, b, c, d = string.byte(start, 2, 5)
+    local ends = 5 + ((a * 256 + b) * 256 + c) * 256 + d
+    if ends > #start and ends < 1048576 then start = redis.call('GETRANGE', ARGV[place], 0, ends - 1) end
+    start = string.sub(start, 1, ends)
+    if string.find(start, ARGV[1], 1, true) then
+      found[#found + 1] = ARGV[place]
+      found[#found + 1] = start
+    end
+  end
+end
+return found
+"""
 
 
 class CursorGone(ValueError):
@@ -133,12 +149,14 @@ def _spell(place: _Place | None) -> str | None:
 
 async def _those_that_show(client: Any, keys: Sequence[bytes], entity: str) -> list[ShowingView]:
     names = [key for key in keys if not key.startswith(_OURS)]
+    if not names:
+        return []
+    reply = cast("list[bytes]", await client.eval(_LOOK, 0, entity, *names))
     found: list[ShowingView] = []
-    for name, start in zip(names, await _beginnings(client, names, _FIRST_BYTES), strict=True):
+    for name, start in zip(reply[::2], reply[1::2], strict=True):
         label = label_of(start)
-        if isinstance(label, int):
-            label = label_of((await _beginnings(client, [name], label))[0]) if label <= _LONGEST_HEAD else None
-        if isinstance(label, Label) and (version := _version(label, entity)) is not None:
+        # What the name was found in may be another entity's, longer name.
+        if label is not None and (version := _version(label, entity)) is not None:
             found.append(
                 ShowingView(
                     key=name.decode(),
@@ -149,16 +167,6 @@ async def _those_that_show(client: Any, keys: Sequence[bytes], entity: str) -> l
                 )
             )
     return found
-
-
-async def _beginnings(client: Any, keys: Sequence[bytes], size: int) -> list[bytes]:
-    """The first bytes of each key's value, in one write."""
-    if not keys:
-        return []
-    asking = client.pipeline(transaction=False)
-    for key in keys:
-        asking.getrange(key, 0, size - 1)
-    return cast("list[bytes]", await asking.execute())
 
 
 def _version(label: Label, entity: str) -> int | None:

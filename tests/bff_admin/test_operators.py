@@ -146,3 +146,10 @@ async def test_only_who_may_read_the_cache_is_told(three: Three, services: Servi
     ana = await services.user("Ana")
     by = await services.signed_in(ana["email"])
     assert (await three.here.get(f"/admin/cache/{path}", by=by)).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["misses", "hottest", "layers", "showing?entity=user:1", "view?key=dashboard:1"])
+async def test_whose_account_sees_one_tenant_is_not_told_of_all(three: Three, services: Services, path: str) -> None:
+    by = await services.member("support", tenant=await services.tenant())
+    assert (await three.here.get(f"/admin/cache/{path}", by=by)).status_code == 403
+    assert (await three.here.get("/admin/cache/processes", by=by)).status_code == 200

@@ -9,7 +9,7 @@ from cloudphone_shared.contracts import Contract
 from cloudphone_shared.errors import NotFound, Unavailable
 from cloudphone_shared.http.problems import problems
 
-from ..staff import staff
+from ..staff import overseer
 from ..views.cache_state import ViewKey
 
 
@@ -23,7 +23,9 @@ class Dropped(Contract, frozen=True, kw_only=True):
     silent: list[Process]
 
 
-@delete("/admin/cache/view", status_code=200, tags=["cache"], guards=[staff("cache:manage")], responses=problems(404))
+@delete(
+    "/admin/cache/view", status_code=200, tags=["cache"], guards=[overseer("cache:manage")], responses=problems(404)
+)
 async def drop_view(cache: NamedDependency[Cache], key: ViewKey) -> Dropped:
     """Drops one view's entry from Redis and from every process's own layer; its next reader composes it."""
     try:

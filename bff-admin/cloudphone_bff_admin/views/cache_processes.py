@@ -14,7 +14,7 @@ from cloudphone_cache.misses import Miss
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.http.problems import problems
 
-from ..staff import staff
+from ..staff import overseer, staff
 
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=200, description="At most so many")]
 MissedView = Annotated[
@@ -91,7 +91,7 @@ async def show_processes(cache: NamedDependency[Cache]) -> Processes:
     return Processes(items=await cache.desk.processes())
 
 
-@get("/admin/cache/misses", tags=["cache"], guards=[staff("cache:read")], responses=problems())
+@get("/admin/cache/misses", tags=["cache"], guards=[overseer("cache:read")], responses=problems())
 async def list_misses(
     cache: NamedDependency[Cache],
     view: MissedView = None,
@@ -106,7 +106,7 @@ async def list_misses(
     return MissesSeen(items=seen[:limit], silent=gathered.silent)
 
 
-@get("/admin/cache/hottest", tags=["cache"], guards=[staff("cache:read")], responses=problems())
+@get("/admin/cache/hottest", tags=["cache"], guards=[overseer("cache:read")], responses=problems())
 async def list_hottest(cache: NamedDependency[Cache], limit: Limit = 20) -> Hottest:
     """Which views are asked for most, over all processes."""
     gathered = await cache.desk.survey(limit)
@@ -119,7 +119,7 @@ async def list_hottest(cache: NamedDependency[Cache], limit: Limit = 20) -> Hott
     return Hottest(items=hot[:limit], silent=gathered.silent)
 
 
-@get("/admin/cache/layers", tags=["cache"], guards=[staff("cache:read")], responses=problems())
+@get("/admin/cache/layers", tags=["cache"], guards=[overseer("cache:read")], responses=problems())
 async def list_layers(cache: NamedDependency[Cache], limit: Limit = 20) -> Layers:
     """What each process holds in its own layer: by view, and its `limit` hottest entries."""
     gathered = await cache.desk.survey(limit)

@@ -11,7 +11,7 @@ from cloudphone_cache.showing import CursorGone, Showing
 from cloudphone_shared.errors import Invalid, Unavailable
 from cloudphone_shared.http.problems import problems
 
-from ..staff import staff
+from ..staff import overseer
 
 _SECONDS = 2.0
 
@@ -22,7 +22,7 @@ Cursor = Annotated[
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="Stop once so many views are found")]
 
 
-@get("/admin/cache/showing", tags=["cache"], guards=[staff("cache:read")], responses=problems())
+@get("/admin/cache/showing", tags=["cache"], guards=[overseer("cache:read")], responses=problems())
 async def list_showing(
     cache: NamedDependency[Cache], entity: Entity, cursor: Cursor = None, limit: Limit = 100
 ) -> Showing:

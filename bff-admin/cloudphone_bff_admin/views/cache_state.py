@@ -13,7 +13,7 @@ from cloudphone_shared.contracts import Contract
 from cloudphone_shared.errors import NotFound
 from cloudphone_shared.http.problems import problems
 
-from ..staff import staff
+from ..staff import overseer, staff
 
 ViewKey = Annotated[str, QueryParameter(name="key", max_length=200, description="As in `device:full:<id>`")]
 
@@ -80,7 +80,7 @@ class ViewState(Explained, frozen=True, kw_only=True, rename="camel"):
     silent: list[Process]
 
 
-@get("/admin/cache/view", tags=["cache"], guards=[staff("cache:read")], responses=problems(404))
+@get("/admin/cache/view", tags=["cache"], guards=[overseer("cache:read")], responses=problems(404))
 async def explain_view(cache: NamedDependency[Cache], key: ViewKey) -> ViewState:
     """One view's entry: what each segment shows since when, what was announced since, whether it is proven and why.
 
