@@ -10,12 +10,13 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
 from redis.exceptions import RedisError
 
+from .feed import stream_of
 from .redis import REDIS_ERRORS, Address, RedisAway, patient_client
 
 _log = logging.getLogger(__name__)
@@ -124,6 +125,18 @@ class Board:
             raise RedisAway(str(error)) from error
         posted = [msgspec.json.decode(each, type=Posted) for each in found if each]
         return sorted(posted, key=lambda each: (each.process.name, each.process.id))
+
+    async def newest(self, services: Iterable[str]) -> dict[str, int]:
+        """The number that each service's feed has come to, as far as it is there. Raises RedisAway."""
+        found: dict[str, int] = {}
+        try:
+            for service in services:
+                last = cast("list[Any]", await self._client.xrevrange(stream_of(service), count=1))
+                if last:
+                    found[service] = int(last[0][0].partition(b"-")[0])
+        except _ERRORS as error:
+            raise RedisAway(str(error)) from error
+        return found
 
     async def ask(self, kind: str, about: Mapping[str, Any], *, within: float = 1.0) -> Replies:
         """What every process answers, this one included, `within` so many seconds. Raises RedisAway."""

@@ -26,8 +26,8 @@ _AT_ONCE = 500
 
 class FeedState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One service's feed as a process has heard it: nothing after `since` was missed, up to `position`. `age_ms` is
-    the most its owner's commits may be ahead; `behind` how many changes the furthest process has heard more. Nulls:
-    nothing was heard yet, or the other is on another incarnation."""
+    the most its owner's commits may be ahead; `behind` how many changes the feed, or the furthest process, is ahead.
+    Nulls: nothing was heard yet, or the other is on another incarnation."""
 
     service: str
     position: int | None
@@ -141,9 +141,12 @@ class Desk:
     async def processes(self) -> list[ProcessState]:
         """Every process as it is now, and by its last report where it does not answer. This one alone while Redis is
         away."""
+        newest: dict[str, int] = {}
         try:
             posted = {each.process.id: each for each in await self._posted()}
             replies = await self._ask("report", {})
+            if self._board is not None:
+                newest = await self._board.newest(self._cache.knowledge.services)
         except REDIS_ERRORS:
             posted, replies = {}, Gathered([(self.process, self.report())], [])
         found = [ProcessState(process=who, answers=True, report=report) for who, report in replies.answers]
@@ -152,7 +155,7 @@ class Desk:
             for who in replies.silent
             if who.id in posted
         ]
-        return _measured(found)
+        return _measured(found, newest)
 
     async def misses(self, count: int, **about: str | None) -> Gathered:
         """Of each process its latest `count` (list[Miss]), of a `view`, `key` or `request_id`."""
@@ -249,9 +252,9 @@ class Desk:
         return Dropped(known=True, dropped=await self._cache.drop(*found))
 
 
-def _measured(states: list[ProcessState]) -> list[ProcessState]:
-    """With how far each feed is behind the furthest of them, where both are on one incarnation."""
-    furthest: dict[str, int] = {}
+def _measured(states: list[ProcessState], newest: Mapping[str, int]) -> list[ProcessState]:
+    """With how far each is behind its feeds, or behind the furthest process."""
+    furthest = dict(newest)
     for state in states:
         for feed in state.report.feeds:
             if feed.position is not None:

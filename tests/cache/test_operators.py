@@ -64,6 +64,19 @@ async def test_a_process_that_has_heard_less_is_so_many_changes_behind(worked: s
         states = {state.process.name: state.report.feeds for state in await ahead.desk.processes()}
         books = {name: next(feed for feed in feeds if feed.service == "books") for name, feeds in states.items()}
         assert (books["ahead"].behind, books["behind"].behind) == (0, 5)
+        assert ahead._tailing is not None
+        ahead._tailing.cancel()
+        for number in range(2):
+            library.books.commit(f"book:{number}", {"title": "Emma", "holder": None})
+
+        async def so_far() -> set[int | None]:
+            states = await ahead.desk.processes()
+            return {feed.behind for state in states for feed in state.report.feeds if feed.service == "books"}
+
+        async def both_behind() -> bool:
+            return await so_far() == {2, 7}
+
+        await eventually(both_behind)
 
 
 async def test_a_miss_says_why_in_every_process_and_by_request(worked: str, library: Library) -> None:

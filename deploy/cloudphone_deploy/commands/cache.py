@@ -275,8 +275,10 @@ def _process_rows(state: dict[str, Any]) -> list[list[str]]:
 
 def _print_table(headings: tuple[str, ...], rows: list[list[str]]) -> None:
     console = Console()
-    # Keys are to be copied: where the terminal is too narrow, lines wrap rather than lose their ends.
-    console.print(table(headings, rows), crop=False, soft_wrap=not console.is_terminal)
+    if not console.is_terminal:
+        # A file or a pipe has no width to keep to.
+        console = Console(width=1000)
+    console.print(table(headings, rows))
 
 
 def _print_silent(answer: dict[str, Any]) -> None:
@@ -293,7 +295,12 @@ def _short(process: dict[str, Any]) -> str:
 
 
 def _moment(ms: int | None) -> str:
-    return "–" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %T.%f}"[:-3]
+    """The time in UTC, before it the date unless that is today's."""
+    if ms is None:
+        return "–"
+    at = datetime.fromtimestamp(ms / 1000, UTC)
+    today = at.date() == datetime.now(UTC).date()
+    return f"{at:%T.%f}"[:-3] if today else f"{at:%Y-%m-%d %T}"
 
 
 def _size(count: int) -> str:

@@ -13,7 +13,10 @@ def plain(answer: Any) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    made = Table(*headings, box=None, pad_edge=False)
+    made = Table(box=None, pad_edge=False)
+    for heading in headings:
+        # Ids are there to be copied: what is too long for the terminal goes on in the next line.
+        made.add_column(heading, overflow="fold")
     for row in rows:
         made.add_row(*row)
     return made
