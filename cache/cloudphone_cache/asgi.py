@@ -12,7 +12,7 @@ from .entry import Entry, load
 from .freshness import token_in
 from .pipelined import Later
 from .redis import REDIS_ERRORS
-from .response import L1, L2, Served
+from .response import L1, L2, Headers, Served
 from .view import Audience, View
 
 Scope = MutableMapping[str, Any]
@@ -51,8 +51,12 @@ class Door(Protocol[C]):
 class Ledger(Protocol):
     """What else is to be done about answers given in front of the app: naming and counting them."""
 
-    async def send(self, route: "HotRoute[Any]", answer: App, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the answer: a Served, or the door's refusal."""
+    def headers(self, route: "HotRoute[Any]", served: Served, scope: Scope) -> Headers:
+        """The headers of a hit that is about to be sent."""
+        ...
+
+    async def refuse(self, route: "HotRoute[Any]", refusal: App, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the door's refusal."""
         ...
 
 
@@ -118,8 +122,12 @@ class HotViews(Generic[C]):
             if route is not None and (answer := await self._answer(scope, route, value)) is not None:
                 if self._ledger is None:
                     await answer(scope, receive, send)
+                elif isinstance(answer, Served):
+                    headers = self._ledger.headers(route, answer, scope)
+                    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+                    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
                 else:
-                    await self._ledger.send(route, answer, scope, receive, send)
+                    await self._ledger.refuse(route, answer, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -1,6 +1,7 @@
 """Answers given in front of the app get an id and are counted, as the edge does for all others, for next to nothing."""
 
 import secrets
+from collections import defaultdict
 from itertools import count
 from typing import Any
 
@@ -8,7 +9,7 @@ from cloudphone_shared.http.context import REQUEST_ID_HEADER, request_id, well_f
 from cloudphone_shared.observability.metrics import REQUESTS
 
 from ..asgi import App, HotRoute, Receive, Scope, Send
-from ..response import Served
+from ..response import Headers, Served
 
 _ID = REQUEST_ID_HEADER.lower().encode()
 
@@ -18,48 +19,35 @@ class FrontLedger:
 
     def __init__(self, app: str) -> None:
         self._app = app
-        self._counts: dict[tuple[str, int], int] = {}
+        self._counts: defaultdict[tuple[str, int], int] = defaultdict(int)
+        # Unique as a random name is, for a fraction of the time.
         self._prefix = secrets.token_hex(10).encode()
-        self._numbers = count()
+        self._numbers = count(1 << 44)
 
-    async def send(self, route: HotRoute[Any], answer: App, scope: Scope, receive: Receive, send: Send) -> None:
-        name = self._name(scope)
-        if not isinstance(answer, Served):
-            await self._refuse(route, answer, name, scope, receive, send)
-            return
-        self._count(route, answer.status)
-        headers = [*answer.headers, (_ID, name)]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+    def headers(self, route: HotRoute[Any], served: Served, scope: Scope) -> Headers:
+        self._counts[route.path, served.status] += 1
+        for header, value in scope["headers"]:
+            if header == _ID and well_formed(value):
+                return [*served.headers, (_ID, value)]
+        return [*served.headers, (_ID, b"%b%x" % (self._prefix, next(self._numbers)))]
 
-    def settle(self) -> None:
-        """Adds what was counted to the metrics."""
-        counts, self._counts = self._counts, {}
-        for (path, status), number in counts.items():
-            REQUESTS.labels(self._app, "GET", path, str(status)).inc(number)
-
-    async def _refuse(
-        self, route: HotRoute[Any], answer: App, name: bytes, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        async def named(message: Any) -> None:
+    async def refuse(self, route: HotRoute[Any], refusal: App, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted(message: Any) -> None:
             if message["type"] == "http.response.start":
-                self._count(route, message["status"])
+                self._counts[route.path, message["status"]] += 1
                 message["headers"] = [*message["headers"], (_ID, name)]
             await send(message)
 
+        sent = next((value for header, value in scope["headers"] if header == _ID and well_formed(value)), None)
+        name = sent or b"%b%x" % (self._prefix, next(self._numbers))
         before = request_id.set(name.decode())
         try:
-            await answer(scope, receive, named)
+            await refusal(scope, receive, counted)
         finally:
             request_id.reset(before)
 
-    def _count(self, route: HotRoute[Any], status: int) -> None:
-        key = (route.path, status)
-        self._counts[key] = self._counts.get(key, 0) + 1
-
-    def _name(self, scope: Scope) -> bytes:
-        for name, value in scope["headers"]:
-            if name == _ID and well_formed(value):
-                return value
-        # Unique as a random one is, for a fifth of the time.
-        return b"%b%012x" % (self._prefix, next(self._numbers))
+    def settle(self) -> None:
+        """Adds what was counted to the metrics."""
+        counts, self._counts = self._counts, defaultdict(int)
+        for (path, status), number in counts.items():
+            REQUESTS.labels(self._app, "GET", path, str(status)).inc(number)
