@@ -34,7 +34,7 @@ async def three(services: Services, valkey: Valkey) -> AsyncIterator[Three]:
         async def met() -> bool:
             return all([len(await each.cache.desk.processes()) == 3 for each in consoles])
 
-        await eventually(met)
+        await eventually(met, within=15.0)
         yield consoles
 
 

@@ -27,7 +27,7 @@ async def processes(library: Library, url: str, *names: str) -> AsyncIterator[li
         async def met() -> bool:
             return all([len(await cache.desk.processes()) == len(names) for cache in caches])
 
-        await eventually(met)
+        await eventually(met, within=15.0)
         yield caches
 
 
