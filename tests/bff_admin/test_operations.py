@@ -78,13 +78,16 @@ async def test_a_key_of_no_view_is_404(console: Console) -> None:
     assert (await console.get("/admin/cache/view?key=nothing:1")).status_code == 404
 
 
-async def test_the_command_line_may_look_at_the_cache_and_nothing_else(console: Console, services: Services) -> None:
+async def test_the_command_line_may_look_at_the_cache_and_at_nobodys_orders(
+    console: Console, services: Services
+) -> None:
     identity = services.identity("operations")
     by = {"Authorization": f"Bearer {await identity.token()}"}
     await identity.close()
     assert (await console.get("/admin/cache", by=by)).status_code == 200
     assert (await console.get("/admin/warmups", by=by)).status_code == 200
-    assert (await console.get(f"/admin/devices/{uuid7()}", by=by)).status_code == 403
+    assert (await console.get(f"/admin/orders/{uuid7()}", by=by)).status_code == 403
+    assert (await console.ask("PATCH", f"/admin/devices/{uuid7()}", {"name": "Mine"}, by=by)).status_code == 403
 
 
 async def test_warmups_are_watched_triggered_paused_and_rescheduled(console: Console) -> None:
