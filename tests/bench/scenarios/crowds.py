@@ -42,7 +42,9 @@ async def mixed(stand: Stand, figures: Figures) -> None:
     async with stand.bff("l1") as bff:
         reads = await ready(stand, bff)
         both = [
-            _rename(devices[number * 7 % len(devices)], number, writer) if number % WRITES_EVERY == 0 else read
+            _rename(devices[number // WRITES_EVERY % len(devices)], number, writer)
+            if number % WRITES_EVERY == 0
+            else read
             for number, read in enumerate(reads)
         ]
         for _ in range(stand.effort.less(3, 1)):
