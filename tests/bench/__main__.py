@@ -102,7 +102,7 @@ def report(figures: Figures) -> str:
     for verdict in verdicts(figures).values():
         found = "not measured" if verdict["found"] is None else f"{verdict['found']:,.4g}"
         mark = "ok   " if verdict["ok"] else "SHORT" if verdict["found"] is not None else "     "
-        lines.append(f"{mark} {verdict['what']:40} {found:>12}   expected {verdict['expected']}")
+        lines.append(f"{mark} {verdict['what']:46} {found:>12}   expected {verdict['expected']}")
     for name, reason in figures.facts["failed"].items():
         lines.append(f"FAILED {name}: {reason}")
     return "\n".join(lines)
