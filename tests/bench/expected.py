@@ -65,7 +65,9 @@ EXPECTED: dict[str, Expected] = {
         "miss p50 over the slowest path", "≤", 2.5, "ms",
         lambda figures: figures.median("miss_p50_ms") - figures.median("slowest_path_p50_ms"),
     ),
-    "warmup_views_per_s": Expected("warm-up by one process, all on the same cores", "≥", 300, "views/s", _median("warmup_views_per_s")),
+    "warmup_views_per_s": Expected(
+        "warm-up by one process, all on the same cores", "≥", 300, "views/s", _median("warmup_views_per_s")
+    ),
     "warmup_views_per_core_s": Expected(
         "warm-up, per CPU second of that process", "≥", 300, "views", _median("warmup_views_per_core_s")
     ),
