@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,18 +11,13 @@ from contextlib import contextmanager
 
 import httpx
 
+from cloudphone_deploy import ports
+from cloudphone_deploy.consistency import laboratory
+from cloudphone_deploy.consistency.laboratory import SERVICES
 from cloudphone_shared.settings import PORTS
 from tests.servers import Guard, Postgres, Server, free_port
 
-SERVICES = ("user", "device", "app", "billing")
-WORKERS = tuple(f"{service}-worker" for service in SERVICES)
-GROUPS: Mapping[str, Sequence[str]] = {
-    "services": SERVICES,
-    "workers": WORKERS,
-    "cache-worker": ("cache-worker",),
-    "bff-admin": ("bff-admin",),
-    "bff-user": ("bff-user",),
-}
+GROUPS: Mapping[str, Sequence[str]] = {**laboratory.GROUPS, "bff-admin": ("bff-admin",), "bff-user": ("bff-user",)}
 """What shares a process unless a test wants otherwise."""
 
 
@@ -34,13 +28,13 @@ class Process(Server):
     starts_within = 60.0
 
     def __init__(
-        self, names: Sequence[str], environment: Mapping[str, str], port: int | None, ports: list[int]
+        self, names: Sequence[str], environment: Mapping[str, str], port: int | None, answering: list[int]
     ) -> None:
         super().__init__()
         self.names = names
         self._environment = {**environment, "HOME": str(self.folder)}
         self._option = port
-        self._answering = ports
+        self._answering = answering
 
     def command(self) -> Sequence[str]:
         port = ["--port", str(self._option)] if self._option else []
@@ -62,19 +56,6 @@ def _is_ready(port: int) -> bool:
         return False
 
 
-def free_base() -> int:
-    """A port base whose whole range is free."""
-    while True:
-        base = free_port()
-        try:
-            for offset in range(25):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", base + offset))
-        except OSError:
-            continue
-        return base
-
-
 class Platform:
     """Databases made, migrated and filled with the demo, then every group as one process.
 
@@ -93,7 +74,7 @@ class Platform:
         seven_databases: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        self.base = free_base()
+        self.base = ports.free_base(25)
         self.databases = _databases(postgres, apart=seven_databases)
         clients = {
             name: f"secret-of-{name}" for name in ("bff-admin", "bff-user", "cache-worker", "operations", *SERVICES)

@@ -21,6 +21,9 @@ from uuid import uuid4
 import psutil
 from anyio import to_thread
 
+from cloudphone_deploy import ports
+from cloudphone_deploy.consistency import rabbitmq
+
 # Kills what is still on its list, and removes the folder, when the test process is gone for whatever reason.
 _GUARD = """
 import os, shutil, signal, sys
@@ -354,58 +357,33 @@ class Nats(Server):
 
 
 class RabbitMQ(Server):
-    """Debian's rabbitmq-server as a node of our own: own epmd, cookie, folders and ports, nothing off loopback.
-
-    Called past Debian's wrapper, which insists on the user rabbitmq and on the system's folders.
-    """
+    """Debian's rabbitmq-server as a node of our own."""
 
     scheme = "amqp"
     starts_within = 90.0
 
     def __init__(self) -> None:
         super().__init__()
-        self.epmd_port, self.distribution_port = free_port(), free_port()
-        self.node = f"cloudphone-{uuid4().hex[:8]}@localhost"
+        self.port = ports.free_base(3)
+        self.node = rabbitmq.Node(self.folder, self.port)
         self._epmd: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        return self.node.url
 
     def command(self) -> Sequence[str]:
-        binary = program("rabbitmq-server", "/usr/lib/rabbitmq/bin")
         program("erl")
-        (self.folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nraft.wal_max_size_bytes = 33554432\n"
-            "disk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 1GB\nlog.file = false\n"
-            "log.console = true\nlog.console.level = warning\n"
-        )
-        (self.folder / "plugins").write_text("[].\n")
-        return [binary]
+        self.node.write_settings()
+        return [_rabbitmq()]
 
     def environment(self) -> dict[str, str]:
-        return {
-            **self._epmd_environment(),
-            "HOME": str(self.folder),
-            "RABBITMQ_ALLOW_INPUT": "1",  # the script then becomes the server, so a signal reaches it
-            "RABBITMQ_SERVER_START_ARGS": "-noinput",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none",
-            "RABBITMQ_NODENAME": self.node,
-            "RABBITMQ_DIST_PORT": str(self.distribution_port),
-            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
-            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
-            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
-            "RABBITMQ_LOG_BASE": str(self.folder),
-            "RABBITMQ_GENERATED_CONFIG_DIR": str(self.folder / "config"),
-            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
-            "RABBITMQ_FEATURE_FLAGS_FILE": str(self.folder / "feature_flags"),
-        }
+        return self.node.environment()
 
     def start(self) -> None:
         if self._epmd is None:
-            program("rabbitmq-server", "/usr/lib/rabbitmq/bin")
-            self._epmd = self._spawn([program("epmd")], self._epmd_environment())
+            _rabbitmq()
+            self._epmd = self._spawn([program("epmd")], self.node.epmd_environment())
         super().start()
 
     def remove(self) -> None:
@@ -416,15 +394,16 @@ class RabbitMQ(Server):
             Guard.get().tell("forget", self._epmd.pid)
 
     def ready(self) -> bool:
-        return says(self.port, b"AMQP\0\0\x09\x01", b"RabbitMQ")
+        return says(self.port, rabbitmq.HELLO, b"RabbitMQ")
 
     def queues_are_on_disk(self) -> bool:
         """A quorum queue declared less than some 3 s before a kill -9 does not survive it: its place in two tables is
         written late. Wait for this before killing."""
-        folder = self.folder / "data" / self.node / "quorum" / self.node
+        folder = self.folder / "data" / self.node.name / "quorum" / self.node.name
         tables = [(folder / table).read_bytes() for table in ("names.dets", "meta.dets")]
         queues = [queue.name.encode() for queue in folder.glob("2F_*")]
         return all(queue in table for queue in queues for table in tables)
 
-    def _epmd_environment(self) -> dict[str, str]:
-        return {"ERL_EPMD_PORT": str(self.epmd_port), "ERL_EPMD_ADDRESS": "127.0.0.1"}
+
+def _rabbitmq() -> str:
+    return program("rabbitmq-server", *rabbitmq.PLACES)

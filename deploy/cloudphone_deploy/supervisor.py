@@ -42,6 +42,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     nursery: Nursery | None = None
     stop_signal: int = signal.SIGTERM
     stop_seconds: float = 12.0
+    ready_seconds: float = READY_SECONDS
     death_signal: int = signal.SIGKILL
     user: str = "same"
 
@@ -78,16 +79,15 @@ class Child:
             )
 
     async def until_ready(self) -> None:
-        """Raises CommandError when it ends first or takes longer than READY_SECONDS."""
+        """Raises CommandError when it ends first or takes longer than it may."""
         assert self._process is not None
-        end = time.monotonic() + READY_SECONDS
+        seconds = self.program.ready_seconds
+        end = time.monotonic() + seconds
         while not await self.program.ready():
             if self._process.returncode is not None:
                 raise CommandError(f"{self.program.name} did not start ({self.last_words()}); its log is {self.log}.")
             if time.monotonic() > end:
-                raise CommandError(
-                    f"{self.program.name} was not ready within {READY_SECONDS:.0f} s; its log is {self.log}."
-                )
+                raise CommandError(f"{self.program.name} was not ready within {seconds:.0f} s; its log is {self.log}.")
             await asyncio.sleep(0.02)
 
     @property

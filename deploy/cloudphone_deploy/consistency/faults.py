@@ -4,8 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from redis.exceptions import RedisError
+
 from cloudphone_deploy.consistency import lost_data, lost_messages
 from cloudphone_deploy.consistency.laboratory import SERVICES, Laboratory
+from cloudphone_deploy.consistency.parts import Process
+from cloudphone_deploy.errors import CommandError
+
+PROMOTED_SECONDS = 30.0
 
 Make = Callable[[Laboratory, str, float], Awaitable[None]]
 
@@ -54,12 +60,38 @@ async def failing(laboratory: Laboratory, target: str, seconds: float) -> None:
         await laboratory.hold_up(target)
 
 
+async def failover(laboratory: Laboratory, target: str, seconds: float) -> None:
+    """The one that was killed comes back as the other's replica."""
+    master = await laboratory.master()
+    await master.kill()
+    try:
+        async with asyncio.timeout(PROMOTED_SECONDS):
+            while await _master_or_none(laboratory) in (None, master):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(seconds)
+    except TimeoutError:
+        raise CommandError(f"No replica was promoted within {PROMOTED_SECONDS:.0f} s.") from None
+    finally:
+        await master.start()
+
+
+async def _master_or_none(laboratory: Laboratory) -> Process | None:
+    try:
+        return await laboratory.master()
+    except (RedisError, OSError, TimeoutError):
+        return None
+
+
 def _only(*names: str) -> Callable[[Laboratory], Sequence[str]]:
     return lambda laboratory: names
 
 
 def _bffs(laboratory: Laboratory) -> Sequence[str]:
     return [name for name in laboratory.processes if name.startswith("bff-")]
+
+
+def _replicated(laboratory: Laboratory) -> Sequence[str]:
+    return ["valkey"] if laboratory.failover else []
 
 
 def _broker(laboratory: Laboratory) -> Sequence[str]:
@@ -89,6 +121,7 @@ FAULTS: dict[str, Fault] = {
     "old-messages": Fault("Messages come again: late, twice and out of order.", lost_messages.old, _broker, _LONG),
     "dropped-messages": Fault("What is announced never reaches the feed.", lost_messages.dropped, _writer, _LONG),
     "restart-redis": Fault("Redis is killed and comes back with its data.", kill, _valkey, _SHORT),
+    "failover": Fault("Redis is killed, and Sentinel makes its replica the master.", failover, _replicated, _LONG),
     "empty-redis": Fault("Redis is killed and comes back with nothing.", lost_data.empty, _valkey, _SHORT),
     "freeze-redis": Fault("Redis stands still for up to 5 s.", freeze, _valkey, _FREEZE),
     "flush-redis": Fault("FLUSHALL, several times.", lost_data.flush, _valkey, _SHORT),

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import msgspec
-from redis.asyncio import Redis as RedisClient
 
+from cloudphone_cache.redis import parse, patient_client
 from cloudphone_deploy import embedded, ports
-from cloudphone_deploy.consistency import proxy
+from cloudphone_deploy.consistency import proxy, rabbitmq, sentinel
 from cloudphone_deploy.consistency.parts import Process
 from cloudphone_deploy.demo import Account, Demo
 from cloudphone_deploy.errors import CommandError
@@ -49,18 +49,17 @@ NURSERY = (sys.executable, "-m", "cloudphone_deploy.nursery_process")
 HEALTHY_SECONDS = 60.0
 YOUNG_SECONDS = 2.0
 _WIDTH = 100
-_untyped: Any = RedisClient
-_PROXIES, _MORE_ADMINS, _MORE_USERS = 40, 60, 80
+_REPLICA, _SENTINEL, _PROXIES, _RABBITMQ, _MORE_ADMINS, _MORE_USERS = 30, 31, 40, 50, 60, 80
 _AGES = re.compile(rb'cloudphone_cache_feed_age_seconds{.*service="(.*?)".*} (.*)').findall
 # What a crash of the machine would lose is of no interest here.
 _CARELESS = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]
-_SERVERS = {"postgres": embedded.postgres, "valkey": embedded.valkey, "nats": embedded.nats}
 
 
 class Laboratory:
     """`command` is the program that processes are forked from, in place of the nursery; it takes the same orders.
 
-    Nothing of the caller's own settings is taken over. `folder` is made when it is missing, and stays.
+    With `failover` Redis has a replica and a sentinel. Nothing of the caller's own settings is taken over. `folder` is
+    made when it is missing, and stays.
     """
 
     def __init__(
@@ -69,11 +68,13 @@ class Laboratory:
         *,
         bffs: int = 2,
         bus: Literal["nats", "rabbitmq"] = "nats",
+        failover: bool = False,
         command: Sequence[str] | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = DataFolder(folder)
         self.bus = bus
+        self.failover = failover
         self.processes: dict[str, Process] = {}
         self.servers: dict[str, Process] = {}
         self.environment: dict[str, str] = {}
@@ -140,12 +141,18 @@ class Laboratory:
 
     @asynccontextmanager
     async def redis(self) -> AsyncGenerator[Any]:
-        """A client of redis-py, whose replies are bytes."""
-        client: Any = _untyped.from_url(self.redis_url, protocol=2, socket_timeout=10)
+        """A client of redis-py at the master, whose replies are bytes."""
+        client = patient_client(parse(self.redis_url), read_timeout=10, name="cloudphone-laboratory")
         try:
             yield client
         finally:
             await client.aclose()
+
+    async def master(self) -> Process:
+        """The server that Redis's clients write to. Raises what redis-py raises while there is none."""
+        async with self.redis() as redis:
+            port = (await redis.info("server"))["tcp_port"]
+        return self.servers["valkey" if port == self._base + PORTS["valkey"] else "replica"]
 
     async def cloudphone(self, *words: str) -> None:
         """Runs this command line beside the platform. Raises CommandError when it fails."""
@@ -175,12 +182,11 @@ class Laboratory:
         self._base = ports.free_base(_WIDTH)
         self._held.enter_context(self.folder.opened(self._base))
         secrets = self.folder.load_secrets()
-        self.environment = surroundings(secrets, self._given()).env
+        self._rabbitmq = rabbitmq.Node(self.folder.path / "rabbitmq", self._base + _RABBITMQ)
+        self.environment = surroundings(secrets, self._given(secrets)).env
         self._nursery = Nursery(launched(self._command), self.environment, self.folder.logs / "nursery.log")
         await self._nursery.open()
-        self.servers = {name: self._server(name, secrets) for name in _SERVERS}
-        self.servers["proxy"] = self._proxy()
-        await _all(server.start for server in self.servers.values())
+        await self._start_servers(secrets)
         self._demo = await self._prepare()
         for name, units in GROUPS.items():
             self._add(name, units, None)
@@ -201,22 +207,44 @@ class Laboratory:
         self.processes, self.servers = {}, {}
         self._held.close()
 
-    def _given(self) -> dict[str, str]:
+    def _given(self, secrets: Secrets) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDPHONE_")}
         through = {
             f"CLOUDPHONE_{service.upper()}_URL": f"http://127.0.0.1:{self._base + _PROXIES + PORTS[service]}"
             for service in SERVICES
         }
         place = {"CLOUDPHONE_PORT_BASE": str(self._base), "CLOUDPHONE_DATA": str(self.folder.path)}
-        return {**own, **SETTINGS, **through, **place, **self._settings}
+        bus = {"CLOUDPHONE_BUS_URL": self._rabbitmq.url} if self.bus == "rabbitmq" else {}
+        store = {"CLOUDPHONE_REDIS_URL": sentinel.url(secrets, self._base + _SENTINEL)} if self.failover else {}
+        return {**own, **SETTINGS, **through, **place, **bus, **store, **self._settings}
 
-    def _server(self, name: str, secrets: Secrets) -> Process:
-        program = _SERVERS[name](self.folder, secrets, self._base + PORTS[name], self.environment)
-        if name == "postgres":
-            program = msgspec.structs.replace(program, command=[*program.command, *_CARELESS])
-        return self._process(program)
+    async def _start_servers(self, secrets: Secrets) -> None:
+        """Those that stand on another one after it."""
+        folder, env = self.folder, self.environment
+        postgres = embedded.postgres(folder, secrets, self._base + PORTS["postgres"], env)
+        valkey = embedded.valkey(folder, secrets, self._base + PORTS["valkey"], env)
+        await self._start_together(
+            msgspec.structs.replace(postgres, command=[*postgres.command, *_CARELESS]),
+            sentinel.promotable(valkey, secrets) if self.failover else valkey,
+            rabbitmq.epmd(self._rabbitmq, env)
+            if self.bus == "rabbitmq"
+            else embedded.nats(folder, secrets, self._base + PORTS["nats"], env),
+            self._proxy(),
+        )
+        if self.failover:
+            ports_of = self._base + _REPLICA, self._base + PORTS["valkey"]
+            await self._start_together(sentinel.replica(folder.path / "replica", secrets, *ports_of, env))
+            ports_of = self._base + _SENTINEL, self._base + PORTS["valkey"]
+            await self._start_together(sentinel.sentinel(folder.path / "sentinel", secrets, *ports_of, env))
+        if self.bus == "rabbitmq":
+            await self._start_together(rabbitmq.rabbitmq(self._rabbitmq, env))
 
-    def _proxy(self) -> Process:
+    async def _start_together(self, *programs: Program) -> None:
+        parts = {program.name: self._process(program) for program in programs}
+        self.servers |= parts
+        await _all(part.start for part in parts.values())
+
+    def _proxy(self) -> Program:
         control = self._base + _PROXIES
         pairs = [f"{control + PORTS[service]}:{self._base + PORTS[service]}" for service in SERVICES]
 
@@ -224,7 +252,7 @@ class Laboratory:
             return ports.taken(control)
 
         command = [sys.executable, "-m", proxy.__name__, str(control), *pairs]
-        return self._process(Program(name="proxy", command=command, ready=ready, env=self.environment))
+        return Program(name="proxy", command=command, ready=ready, env=self.environment)
 
     def _process(self, program: Program, url: str | None = None) -> Process:
         return Process(program, self.folder.logs / f"{program.name}.log", url=url)

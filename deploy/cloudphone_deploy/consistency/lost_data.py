@@ -118,11 +118,14 @@ def _backup(laboratory: Laboratory) -> Path:
     return laboratory.folder.path / "backup.sql"
 
 
+# Not TRUNCATE, which shows through to whoever took his snapshot before.
 _EMPTIED = """
-DO $$ BEGIN EXECUTE (
-    SELECT 'TRUNCATE ' || string_agg(format('%I.%I', schemaname, tablename), ', ') || ' CASCADE'
-    FROM pg_tables WHERE schemaname = '{schema}'
-); END $$
+DO $$ DECLARE one text; BEGIN
+    SET LOCAL session_replication_role = replica;
+    FOR one IN SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = '{schema}' LOOP
+        EXECUTE 'DELETE FROM ' || one;
+    END LOOP;
+END $$
 """
 
 

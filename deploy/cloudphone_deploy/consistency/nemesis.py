@@ -52,7 +52,10 @@ class Nemesis:
         self.log: list[Incident] = []
         self.current: str | None = None
         self._laboratory = laboratory
-        self._plan = plan(seed, {name: FAULTS[name].targets(laboratory) for name in names or FAULTS})
+        targets = {name: FAULTS[name].targets(laboratory) for name in names or FAULTS}
+        if names and (none := [name for name in targets if not targets[name]]):
+            raise CommandError(f"This laboratory cannot suffer {none[0]}.")
+        self._plan = plan(seed, {name: each for name, each in targets.items() if each})
 
     async def run(self, until: float) -> None:
         """Up to that moment, in seconds since 1970. Raises CommandError when the platform does not recover."""

@@ -1,0 +1,73 @@
+"""The nemesis: faults in a sequence that a seed decides, each undone, each leaving the platform well."""
+
+import time
+from itertools import islice
+
+import asyncpg
+import pytest
+
+from cloudphone_deploy.consistency.faults import FAULTS
+from cloudphone_deploy.consistency.laboratory import Laboratory
+from cloudphone_deploy.consistency.nemesis import Nemesis, Step, plan
+from cloudphone_deploy.errors import CommandError
+
+pytestmark = pytest.mark.anyio
+
+TARGETS = {name: ["one", "two", "three"] for name in FAULTS}
+
+
+def test_the_same_seed_makes_the_same_faults_in_the_same_order() -> None:
+    first, again, other = (list(islice(plan(seed, TARGETS), 100)) for seed in (7, 7, 8))
+    assert first == again
+    assert first != other
+
+
+def test_every_fault_is_made_once_in_each_round() -> None:
+    steps = list(islice(plan(7, TARGETS), 2 * len(FAULTS)))
+    for begin in (0, len(FAULTS)):
+        assert {step.name for step in steps[begin : begin + len(FAULTS)]} == FAULTS.keys()
+
+
+def test_every_fault_says_what_it_is() -> None:
+    assert all(fault.says.endswith(".") for fault in FAULTS.values())
+
+
+async def test_a_fault_that_is_none_is_refused_with_the_choice(laboratory: Laboratory) -> None:
+    with pytest.raises(CommandError, match=r"no fault 'rain'.*kill-bff"):
+        Nemesis(laboratory, 1, ["rain"])
+
+
+async def test_faults_are_told_of_with_their_times(laboratory: Laboratory) -> None:
+    nemesis = Nemesis(laboratory, 1, ["freeze-bff", "flush-redis"])
+    began = time.time()
+    while not nemesis.log:
+        await nemesis.run(time.time() + 8)
+    assert nemesis.current is None
+    assert all(began <= incident.began < incident.ended for incident in nemesis.log)
+
+
+async def test_what_was_announced_while_the_feed_had_no_writer_is_got_from_its_owner(laboratory: Laboratory) -> None:
+    await Nemesis(laboratory, 1).make(Step("dropped-messages", "cache-worker", 0.5, 0))
+
+
+async def test_messages_that_come_again_leave_the_feed_as_it_was(laboratory: Laboratory) -> None:
+    await Nemesis(laboratory, 1).make(Step("old-messages", laboratory.bus, 0.5, 0))
+
+
+@pytest.mark.parametrize("name", ["evicting-redis", "set-back-redis"])
+async def test_redis_may_lose_what_it_holds_or_hold_again_what_it_held(laboratory: Laboratory, name: str) -> None:
+    await Nemesis(laboratory, 1).make(Step(name, "valkey", 0.5, 0))
+
+
+async def test_a_restored_database_begins_a_new_incarnation(laboratory: Laboratory) -> None:
+    before = await _incarnation(laboratory)
+    await Nemesis(laboratory, 1).make(Step("restored-database", "billing", 0.1, 0))
+    assert await _incarnation(laboratory) == before + 1
+
+
+async def _incarnation(laboratory: Laboratory) -> int:
+    connection = await asyncpg.connect(laboratory.database_url("billing"))
+    try:
+        return await connection.fetchval("SELECT incarnation FROM billing.service_state")
+    finally:
+        await connection.close()
