@@ -4,18 +4,29 @@ What is left out is replaced in the fork alone, so that whole and broken process
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
 
 from cloudphone_cache.aggregation import Cache
 from cloudphone_cache.composition import Composed, Composer
 from cloudphone_cache.filling import Filled, Filler
 from cloudphone_cache.knowledge import INCARNATION, Heard, Knowledge
 from cloudphone_cache.local import Local
+from cloudphone_cache.response import COMPOSED, Source
+from cloudphone_core.device import main as device
 from cloudphone_deploy import nursery_process
+from cloudphone_shared.database import Database
 
-SLOWLY_SECONDS = 0.4
-"""Between composing and storing, for what has to happen in that moment."""
+
+def _file(name: str) -> Path:
+    """By which a test says what is to happen now."""
+    return Path(os.environ["CLOUDPHONE_DATA"], name)
 
 
 def positions() -> None:
@@ -75,12 +86,16 @@ def age() -> None:
 
 
 def slowly() -> None:
-    """Nothing is left out; a fill takes its time between composing and storing."""
+    """Nothing is left out; a fill of what the file `held` names waits between composing and storing while it is there,
+    and leaves the file `composed`.
+    """
     compose = Composer.compose
 
     async def slow(self: Composer, view, params, base) -> Composed:
         composed = await compose(self, view, params, base)
-        await asyncio.sleep(SLOWLY_SECONDS)
+        while (held := _file("held")).exists() and held.read_text() in params.values():
+            _file("composed").touch()
+            await asyncio.sleep(0.01)
         return composed
 
     Composer.compose = slow
@@ -92,12 +107,16 @@ def second_looks() -> None:
     async def one_round(self: Composer, view, params, base) -> Composed:
         return await self._round(view, params, base, self.still_good(view, base), time.monotonic())
 
+    def unlabelled(self: Filler, entry, storable: bool, base) -> Source:
+        return COMPOSED
+
     async def blind_fill(self: Filler, view, params, key, base) -> Filled:
         flight = self.flights.get(key) or self.begin(view, params, key, base)
         return await asyncio.shield(flight.answer)
 
     Composer.compose = one_round
     Filler.fill = blind_fill
+    Filler._source = unlabelled
     slowly()
 
 
@@ -130,7 +149,69 @@ def proofs() -> None:
     Knowledge.hear_change = deleting
     Knowledge.proven = lambda self, entry: True
     Knowledge.outdated = lambda self, deps: False
+    Knowledge.current = lambda self, entry: True
     slowly()
+
+
+def _lagging(*, told: bool) -> None:
+    """The device service reads from a replica that stands still for as long as the file `lagging` is there."""
+    reading = Database.reading
+    replica: dict[str, Any] = {}
+
+    @asynccontextmanager
+    async def behind(self: Database):
+        if self.service != "device" or not _file("lagging").exists():
+            async with reading(self) as session:
+                yield session
+            return
+        if not replica:
+            replica["held"] = held = reading(self)
+            session = await held.__aenter__()
+            replica["id"] = (await session.execute(text("SELECT pg_export_snapshot()"))).scalar_one()
+            replica["seq"] = (await session.execute(text("SELECT last_seq FROM device.service_state"))).scalar_one()
+        async with reading(self) as session:
+            await session.execute(text(f"SET TRANSACTION SNAPSHOT '{replica['id']}'"))
+            yield session
+
+    Database.reading = behind
+    if told:
+        make = device.create_app
+        device.create_app = lambda: _naming(make(), lambda: replica.get("seq"))
+
+
+def _naming(app, seq: Callable[[], int | None]):
+    """Answers name the highest number in the replica's snapshot."""
+
+    async def named(scope, receive, send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/v1/") or scope["method"] != "GET":
+            await app(scope, receive, send)
+            return
+        start: list[dict] = []
+
+        async def add(message) -> None:
+            if message["type"] == "http.response.start":
+                start.append(message)
+                return
+            body = message["body"]
+            if seq() and body.startswith(b'{"data":'):
+                body = body[:-1] + b',"seq":%d}' % seq()
+            headers = [(name, value) for name, value in start[0]["headers"] if name.lower() != b"content-length"]
+            await send({**start[0], "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+            await send({**message, "body": body})
+
+        await app(scope, receive, add)
+
+    return named
+
+
+def replica() -> None:
+    """Nothing is left out: a replica that lags, and says so."""
+    _lagging(told=True)
+
+
+def replicas_number() -> None:
+    """An answer of a replica does not name the number up to which it knows."""
+    _lagging(told=False)
 
 
 PARTS: dict[str, Callable[[], None]] = {
@@ -145,6 +226,8 @@ PARTS: dict[str, Callable[[], None]] = {
         second_looks,
         proofs,
         slowly,
+        replica,
+        replicas_number,
     )
 }
 

@@ -1,14 +1,19 @@
 """One laboratory for all: whoever harms it leaves it healthy."""
 
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from cloudphone_deploy.consistency.laboratory import Laboratory
 from tests.servers import Guard
 
+BROKEN = [sys.executable, str(Path(__file__).with_name("broken.py"))]
+
 
 @pytest.fixture(scope="session")
 async def laboratory(anyio_backend: object) -> AsyncIterator[Laboratory]:
-    async with Laboratory(Guard.get().folder / "laboratory") as laboratory:
+    """Whole, until a test starts a process of it again with a part left out."""
+    async with Laboratory(Guard.get().folder / "laboratory", command=BROKEN) as laboratory:
         yield laboratory

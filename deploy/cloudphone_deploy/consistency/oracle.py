@@ -54,14 +54,12 @@ class History:
         self.visible: list[float] = []
         self.restored_at = -math.inf
         """When the last restore from a backup was noticed that took names back."""
-        self._known: set[int] = set()
         self._places: dict[int, int] = {}
         self._answered: dict[int, float] = {}
 
     def append(self, number: int, version: int, committed: float, seen: float) -> None:
         """`seen`: a moment by which the change could be read for certain."""
         self._places[number] = len(self.numbers)
-        self._known.add(version)
         self.numbers.append(number)
         self.versions.append(version)
         self.committed.append(committed)
@@ -93,16 +91,19 @@ class History:
         return self.numbers[place - 1] if place else None
 
     def learn(self, rows: Sequence["Row"], seen: float) -> bool:
-        """Rows in the order of their versions, of which some may be known; says whether one was not."""
-        new = [row for row in rows if row.version not in self._known]
+        """Rows in the order of their versions, of which some may be known; says whether one was not.
+
+        Known by their numbers: after a restore that nobody announced, versions are given a second time.
+        """
+        new = [row for row in rows if row.number not in self._places]
         for row in new:
             self.append(row.number, row.version, row.committed, seen)
         return bool(new)
 
     def restore(self, rows: Sequence["Row"], at: float) -> None:
         """The database may have gone back: `rows` are all that it knows of this entity now."""
-        kept = [row for row in rows if row.version in self._known]
-        if kept and self.versions[-1] != kept[-1].version:
+        kept = [row for row in rows if row.number in self._places]
+        if kept and self.numbers[-1] != kept[-1].number:
             self.append(kept[-1].number, kept[-1].version, at, at)
             self.restored_at = at
 
