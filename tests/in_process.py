@@ -143,11 +143,19 @@ class Services:
         """The headers of a new account, signed in."""
         return await self.signed_in((await self.user(role.title(), tenant=tenant, role=role))["email"])
 
-    async def device(
-        self, name: str = "Phone", *, owner: dict[str, Any] | None = None, tenant: str | None = None
-    ) -> dict[str, Any]:
+    async def template(self) -> dict[str, Any]:
         wanted = {"androidVersion": "14", "cpuCores": 4, "memoryMib": 4096, "storageGib": 32}
-        template = await self.ask("POST", "device", "/v1/templates", {"name": f"t {uuid.uuid4().hex}", **wanted})
+        return await self.ask("POST", "device", "/v1/templates", {"name": f"t {uuid.uuid4().hex}", **wanted})
+
+    async def device(
+        self,
+        name: str = "Phone",
+        *,
+        owner: dict[str, Any] | None = None,
+        tenant: str | None = None,
+        template: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        template = template or await self.template()
         tenant = tenant or (owner["tenantId"] if owner else self.tenant_id)
         device = await self.ask(
             "POST", "device", "/v1/devices", {"name": name, "templateId": template["id"], "tenantId": tenant}

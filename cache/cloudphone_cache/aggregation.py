@@ -12,18 +12,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from .batches import compose_many
+from .batches import compose_ahead, compose_many
 from .cluster import connect
 from .composition import Composer, Failures, Missing, observer
 from .desk import Desk
 from .entry import NEGATIVE, Entry, load
 from .explaining import Explained, explained
 from .feed import Tail
-from .filling import Filler
+from .filling import Filled, Filler
 from .freshness import Freshness, Versions, token_headers
 from .knowledge import Knowledge, Position, Verdict
 from .local import Held, Local
@@ -38,6 +38,14 @@ from .view import NOBODY, Sees, View, everybody
 Params = Mapping[str, object]
 _EAGER_MS = 10
 """How many times its cost before the soft expiry a view may be refreshed early."""
+
+
+class Looked(NamedTuple):
+    """What Redis held under a key that could not be served, and why that is nothing if it is."""
+
+    key: str
+    entry: Entry | None
+    missing: Why
 
 
 class Cache:
@@ -125,9 +133,13 @@ class Cache:
         *,
         fresh_after: str | None = None,
         if_none_match: str | None = None,
+        looked: "Looked | None" = None,
     ) -> Served:
-        """The view for a caller. Raises what the primary segment's service refused with; absence also for who may not
-        see it; Unavailable when a service is away and there is nothing to show instead."""
+        """The view for a caller; `looked` is what was found in Redis just now.
+
+        Raises what the primary segment's service refused with; absence also for who may not see it; Unavailable when
+        a service is away and there is nothing to show instead.
+        """
         if fresh_after is not None:
             self.heed(fresh_after)
         key = view.key_of(params)
@@ -136,7 +148,8 @@ class Cache:
             return self.answer(view, key, entry, L1, sees, if_none_match)
         base, missing = None, "collapsed"
         if not self.filler.composing(key):
-            base, missing = await self._look(view, key)
+            # What was looked for in front of the app is not looked for again: a fill does that when it has the lease.
+            base, missing = looked[1:] if looked and looked.key == key else await self._look(view, key)
             if base is not None and self.filler.usable(view, base):
                 self.local.put(key, base)
                 return self.answer(view, key, base, L2, sees, if_none_match)
@@ -163,7 +176,8 @@ class Cache:
             self.counts["misses"] += len(missing)
             for key in missing:
                 self._missed(view, key, bases.get(key), "no-entry")
-            entries |= await compose_many(self.composer, self.filler, view, missing, bases)
+            entries |= _entries(await compose_many(self.composer, self.filler, view, missing, bases))
+        await self._renew(view, {key: _texts(each) for key, each in zip(keys, params, strict=True)}, entries)
         now = self.knowledge.now_ms()
         return [
             msgspec.Raw(entry.body_at(view, now))
@@ -171,6 +185,14 @@ class Cache:
             else None
             for key in keys
         ]
+
+    async def _renew(self, view: View[Any], wanted: Mapping[str, dict[str, str]], entries: dict[str, Entry]) -> None:
+        """Composes once more what was looked at before something that has been heard since."""
+        late = {key: entry for key, entry in entries.items() if not self.knowledge.current(entry)}
+        if late:
+            self.counts["filled_again"] += len(late)
+            missing = {key: wanted[key] for key in late}
+            entries |= _entries(await compose_many(self.composer, self.filler, view, missing, late))
 
     def near(self, view: View[Any], key: str) -> Entry | None:
         """The entry in this process, if it may be served."""
@@ -235,15 +257,32 @@ class Cache:
         """Around a write: `with cache.write() as written`. `fresh_after` is the caller's earlier token."""
         return Written(self.knowledge, self._freshness, fresh_after)
 
-    async def warm(self, view: View[Any], params: Params) -> str:
-        """`"skipped"` when a fresh entry is there, else `"filled"`. Raises what composing raised, absence apart."""
-        key = view.key_of(params)
-        entry = self.near(view, key) or await self._far(view, key)
-        usable = entry is not None and self.filler.usable(view, entry)
-        if entry is not None and usable and self.knowledge.now_ms() < entry.fresh_until:
-            return "skipped"
-        await self.filler.fill(view, _texts(params), key, entry)
-        return "filled"
+    async def warm(self, view: View[Any], params: Sequence[Params]) -> list[str | Exception]:
+        """Of each in order: `"skipped"` when a fresh entry is there, else `"filled"`, or why it could not be.
+
+        What is missing is composed in one batch. Who warms the same at the same time waits, and finds it fresh.
+        """
+        keys = [view.key_of(each) for each in params]
+        wanted = {key: _texts(each) for key, each in zip(keys, params, strict=True)}
+        bases = await self._not_fresh(view, wanted)
+        found: Mapping[str, Filled | Exception] = {}
+        if bases:
+            async with self.filler.leading(view, f"warm:{next(iter(bases))}") as waited:
+                if waited:
+                    bases = await self._not_fresh(view, wanted)
+                missing = {key: wanted[key] for key in bases}
+                found = await compose_ahead(self.composer, self.filler, view, missing, bases)
+        return [_outcome(found.get(key)) for key in keys]
+
+    async def _not_fresh(self, view: View[Any], keys: Iterable[str]) -> dict[str, Entry | None]:
+        """Of the keys, those without a fresh entry, with the one that there is."""
+        far = await self._far_many(view, [key for key in keys if not self._fresh(view, self.near(view, key))])
+        return {key: entry for key, entry in far.items() if not self._fresh(view, entry)}
+
+    def _fresh(self, view: View[Any], entry: Entry | None) -> bool:
+        if entry is None or self.knowledge.now_ms() >= entry.fresh_until:
+            return False
+        return self.filler.usable(view, entry)
 
     async def explain(self, view: View[Any], params: Params) -> Explained:
         key = view.key_of(params)
@@ -347,13 +386,13 @@ class Cache:
         if not entry.degraded or entry.audience_is_good(view):
             return True
         # Who may see it was read before its service fell silent; it must not have changed since, as far as is known.
-        return self.knowledge.unchanged(entry.deps_of(view.audience_of)) or sees(NOBODY)
+        return self.knowledge.unchanged(entry.deps_of(view, view.audience_of)) or sees(NOBODY)
 
     def _refusal(self, view: View[Any], entry: Entry, sees: Sees) -> Exception:
         if entry.kind == NEGATIVE or not sees(entry.audience):
             return self._absent[0]()
         # It was the caller's when it was read; whether it still is, only the silent service could say.
-        silent = next(iter(entry.deps_of(view.audience_of)), "")
+        silent = next(iter(entry.deps_of(view, view.audience_of)), "")
         return self.composer.failures.unavailable[0](silent, "it cannot say who may see this now")
 
     def _as_of(self, view: View[Any], entry: Entry) -> int | None:
@@ -409,6 +448,18 @@ class Written:
     @property
     def token(self) -> str | None:
         return self._freshness.extend(self._earlier or "", self._versions)
+
+
+def _entries(found: Mapping[str, Filled | Exception]) -> dict[str, Entry]:
+    """Raises the first failure there is."""
+    for result in found.values():
+        if isinstance(result, Exception):
+            raise result
+    return {key: result.entry for key, result in found.items() if isinstance(result, Filled)}
+
+
+def _outcome(result: Filled | Exception | None) -> str | Exception:
+    return "skipped" if result is None else result if isinstance(result, Exception) else "filled"
 
 
 def _texts(params: Params) -> dict[str, str]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from .aggregation import Cache
+from .aggregation import Cache, Looked
 from .entry import Entry, load
 from .freshness import token_in
 from .pipelined import Later
@@ -23,6 +23,10 @@ C = TypeVar("C")
 
 _PATH = re.compile(r"([^{}]*?)(?:/\{(\w+)\}(?:/([^/{}]+))?)?").fullmatch
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+
+LOOKED = "cloudphone_cache.looked"
+"""Scope key of what was found in Redis and could not be served: whoever reads the view need not look again."""
 
 
 class Door(Protocol[C]):
@@ -166,8 +170,9 @@ class HotViews(Generic[C]):
                 # A change was heard while the limiter was asked.
                 entry = None
         else:
-            reply, entry = await self._count_and_get(view, key, counting)
+            reply, entry, looked = await self._count_and_get(view, key, counting)
             source = L2
+            scope[LOOKED] = looked
         if counting is not None and (refusal := door.refusal(caller, reply)) is not None:
             return refusal
         if entry is None or not self._cache.may_see(view, entry, lambda audience: door.sees(caller, audience)):
@@ -184,18 +189,18 @@ class HotViews(Generic[C]):
 
     async def _count_and_get(
         self, view: View[Any], key: str, counting: tuple[bytes, bytes] | None
-    ) -> tuple[object, Entry | None]:
+    ) -> tuple[object, Entry | None, Looked | None]:
         store = self._cache.store
         counted: Later | None = None
         try:
             counted = store.later(*counting) if counting is not None else None
             stored = await store.get(key)
         except REDIS_ERRORS as error:
-            return (error if counted is None else await counted.reply()), None
+            return (error if counted is None else await counted.reply()), None, None
         # Replies come in order: by now the limiter's is there, unless it comes from another node.
         reply = None if counted is None else counted.value if counted.done else await counted.reply()
         entry = load(stored, view.schema) if stored else None
         if entry is None or not self._cache.filler.usable(view, entry):
-            return reply, None
+            return reply, None, Looked(key, entry, "other-shape" if stored else "no-entry")
         self._cache.local.put(key, entry)
-        return reply, entry
+        return reply, entry, None

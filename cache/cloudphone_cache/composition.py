@@ -164,6 +164,17 @@ class Composer:
         named = not any(part.unversioned for part in parts.values()) and bool(parts[view.primary.name].deps)
         return Composed(entry, named or view.bounded_to is not None, any(part.lagging for part in parts.values()))
 
+    async def ask(self, segment: Segment, inputs: Mapping[str, Part], params: Mapping[str, str]) -> Any:
+        """The segment's value in its single form. Raises what its service said."""
+        try:
+            return await segment.compose(self.core, **arguments(segment, inputs, params))
+        except ExceptionGroup as group:
+            # A segment may use a TaskGroup; what its service said is still what its service said.
+            known = [kind for kinds in self.failures for kind in kinds]
+            if (found := first_of(group, tuple(known))) is not None:
+                raise found from group
+            raise
+
     def part(self, segment: Segment, value: Any, recorder: Recorder, read_at: int) -> Part:
         until = NEVER if segment.life is None else read_at + milliseconds(segment.life)
         if segment.until is not None and value is not None:
@@ -237,7 +248,7 @@ class _Filling:
         observer.set(recorder)
         primary = segment is self._view.primary
         try:
-            value = await self._ask(segment, inputs)
+            value = await composer.ask(segment, inputs, self._params)
         except composer.failures.unavailable:
             instead = composer.fallback(self._view, segment, old, same)
             if primary and instead.state is State.MISSING:
@@ -248,16 +259,6 @@ class _Filling:
                 raise Absent(recorder.deps, read_at, lagging=recorder.lagging) from None
             value = None
         return composer.part(segment, value, recorder, read_at)
-
-    async def _ask(self, segment: Segment, inputs: Mapping[str, Part]) -> Any:
-        try:
-            return await segment.compose(self._composer.core, **arguments(segment, inputs, self._params))
-        except ExceptionGroup as group:
-            # A segment may use a TaskGroup; what its service said is still what its service said.
-            known = [kind for kinds in self._composer.failures for kind in kinds]
-            if (found := first_of(group, tuple(known))) is not None:
-                raise found from group
-            raise
 
 
 def first_of(group: BaseException, kinds: tuple[type[Exception], ...]) -> Exception | None:

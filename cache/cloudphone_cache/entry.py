@@ -19,6 +19,7 @@ KINDS = {FULL: "full", PARTIAL: "partial", NEGATIVE: "negative"}
 RETRY_MS = 2000
 """After so long a partial view's missing segments are asked for again."""
 
+_INCARNATION = 10**12
 _ENTRY_BYTES, _SERVICE_BYTES, _ENTITY_BYTES = 2000, 100, 160
 """As tracemalloc counts them: an entry with its place and the headers of its last hit; what it shows."""
 
@@ -82,8 +83,24 @@ class Part:
 _UNREAD = object()
 
 
+_Shown = tuple[str, int, list[int], dict[str, int]]
+"""Of one service: how far its position is ahead of the view's, which of the view's entities it shows by their place,
+and those whose versions are not the view's."""
+
+
 class _Stored(msgspec.Struct, array_like=True):
-    """One segment in the header: offsets into the body, and what `Part` holds."""
+    """One segment in the header, in the shape's order: its length in the body, when it was read (ms after the view),
+    how long it is true (ms; -1 without end), and what it shows."""
+
+    length: int
+    read_after: int
+    life: int
+    state: int
+    shows: list[_Shown]
+
+
+class Line(NamedTuple):
+    """One segment's place in the body, and what `Part` holds."""
 
     name: str
     start: int
@@ -95,6 +112,8 @@ class _Stored(msgspec.Struct, array_like=True):
 
 
 class _Head(msgspec.Struct, array_like=True):
+    """What is stored of an entry beside its body; the three ends in ms after `read_at`."""
+
     schema: int
     deps: Deps
     read_at: int
@@ -147,9 +166,9 @@ class Entry:
         self.schema = head.schema
         self.deps = head.deps
         self.read_at = head.read_at
-        self.until = head.until
-        self.fresh_until = head.fresh_until
-        self.hard_until = head.hard_until
+        self.until = head.read_at + head.until
+        self.fresh_until = head.read_at + head.fresh_until
+        self.hard_until = head.read_at + head.hard_until
         self.cost_ms = head.cost_ms
         self.audience = (
             Audience(head.tenant, head.owner) if head.tenant is not None or head.owner is not None else NOBODY
@@ -161,7 +180,7 @@ class Entry:
         self.tick = 0
         self.watched = False
         self.ready: Any = None
-        self._lines: list[_Stored] | None = None
+        self._lines: list[Line] | None = None
 
     @property
     def size(self) -> int:
@@ -173,35 +192,45 @@ class Entry:
     def degraded(self) -> bool:
         return self.kind == PARTIAL
 
-    def lines(self) -> list[_Stored]:
+    def lines(self, view: View[Any]) -> list[Line]:
         if self._lines is None:
-            self._lines = _decode_parts(self._stored)
+            self._lines = self._unfolded(view)
         return self._lines
+
+    def _unfolded(self, view: View[Any]) -> list[Line]:
+        lines: list[Line] = []
+        at = 0
+        for segment, part in zip(view.segments, _decode_parts(self._stored), strict=False):
+            start = at + 1 + len(segment.opening)
+            at = start + part.length
+            read_at = self.read_at + part.read_after
+            until = NEVER if part.life < 0 else read_at + part.life
+            lines.append(Line(segment.name, start, at, read_at, _unfold(part.shows, self.deps), until, part.state))
+        return lines
 
     def parts(self, view: View[Any]) -> dict[str, Part]:
         body = self.body
-        segments = {segment.name: segment for segment in view.segments}
+        decode = {segment.name: segment.decode for segment in view.segments}
         return {
             line.name: Part(
                 line.name, body[line.start : line.end], line.read_at, line.deps,
-                until=line.until, state=State(line.state), decode=segments[line.name].decode,
+                until=line.until, state=State(line.state), decode=decode[line.name],
             )
-            for line in self.lines()
-            if line.name in segments
+            for line in self.lines(view)
         }  # fmt: skip
 
-    def deps_of(self, names: Sequence[str]) -> Deps:
-        return merged(line.deps for line in self.lines() if line.name in names)
+    def deps_of(self, view: View[Any], names: Sequence[str]) -> Deps:
+        return merged(line.deps for line in self.lines(view) if line.name in names)
 
     def audience_is_good(self, view: View[Any]) -> bool:
         """Whether who may see it was read with the rest, rather than kept."""
-        return all(line.state == State.GOOD for line in self.lines() if line.name in view.audience_of)
+        return all(line.state == State.GOOD for line in self.lines(view) if line.name in view.audience_of)
 
     def stale_fields(self, view: View[Any], now_ms: int) -> list[dict[str, Any]]:
         """What the body of a degraded view says of itself."""
         aliases = {segment.name: segment.alias for segment in view.segments}
         fields: list[dict[str, Any]] = []
-        for line in self.lines():
+        for line in self.lines(view):
             if line.state != State.GOOD:
                 field: dict[str, Any] = {"field": aliases[line.name], "reason": "unavailable"}
                 if line.state == State.KEPT:
@@ -219,11 +248,11 @@ class Entry:
         head = _encode(
             _Head(
                 self.schema,
-                self.deps,
+                _counted_from(self.deps, -1),
                 self.read_at,
-                self.until,
-                self.fresh_until,
-                self.hard_until,
+                self.until - self.read_at,
+                self.fresh_until - self.read_at,
+                self.hard_until - self.read_at,
                 self.cost_ms,
                 self.audience.tenant,
                 self.audience.owner,
@@ -242,7 +271,19 @@ def load(stored: bytes, schema: int) -> Entry | None:
         head = _decode_head(memoryview(stored)[5:end])
     except msgspec.MsgspecError:
         return None
-    return Entry(stored[:1], head, stored[end:]) if head.schema == schema else None
+    if head.schema != schema:
+        return None
+    head.deps = _counted_from(head.deps, 1)
+    return Entry(stored[:1], head, stored[end:])
+
+
+def _counted_from(deps: Deps, sign: int) -> Deps:
+    """Versions as distances from the beginning of their position's incarnation: two bytes each rather than nine."""
+    counted: Deps = {}
+    for service, (position, versions) in deps.items():
+        base = sign * (position - position % _INCARNATION)
+        counted[service] = (position, {entity: version + base for entity, version in versions.items()})
+    return counted
 
 
 class Label(NamedTuple):
@@ -284,15 +325,12 @@ def merged(several: Any) -> Deps:
 def assemble(view: View[Any], parts: Mapping[str, Part], audience: Audience, now_ms: int, cost_ms: int) -> Entry:
     """The entry of a composed view. Soft expiry is jittered down by up to a tenth: entries expire apart."""
     pieces: list[bytes] = []
-    lines: list[_Stored] = []
     at = 0
     for segment in view.segments:
         part = parts[segment.name]
         opening = (b"," if at else b"{") + segment.opening
-        start = at + len(opening)
-        at = start + len(part.raw)
+        at += len(opening) + len(part.raw)
         pieces += (opening, part.raw)
-        lines.append(_Stored(part.name, start, at, part.read_at, part.deps, part.until, part.state))
     body = b"".join((*pieces, b"}"))
     whole = all(part.state is State.GOOD for part in parts.values())
     read_at = min(part.read_at for part in parts.values())
@@ -302,13 +340,15 @@ def assemble(view: View[Any], parts: Mapping[str, Part], audience: Audience, now
         until = min(until, read_at + milliseconds(view.bounded_to))
     if not whole:
         until = min(until, now_ms + RETRY_MS)
+    deps = merged(_counted(view, part) for part in parts.values())
+    lines = [_stored(parts[segment.name], deps, read_at) for segment in view.segments]
     head = _Head(
         schema=view.schema,
-        deps=merged(_counted(view, part) for part in parts.values()),
+        deps=deps,
         read_at=read_at,
-        until=until,
-        fresh_until=read_at + round(view.fresh_ms * random.uniform(0.9, 1.0)),
-        hard_until=hard,
+        until=until - read_at,
+        fresh_until=round(view.fresh_ms * random.uniform(0.9, 1.0)),
+        hard_until=hard - read_at,
         cost_ms=cost_ms,
         tenant=audience.tenant,
         owner=audience.owner,
@@ -319,10 +359,39 @@ def assemble(view: View[Any], parts: Mapping[str, Part], audience: Audience, now
     return Entry(FULL if whole else PARTIAL, head, body)
 
 
+def _stored(part: Part, whole: Deps, read_at: int) -> _Stored:
+    life = -1 if part.until >= NEVER else part.until - part.read_at
+    return _Stored(len(part.raw), part.read_at - read_at, life, part.state, _fold(part.deps, whole))
+
+
+def _fold(deps: Deps, whole: Deps) -> list[_Shown]:
+    """What one segment shows, said by what the whole view shows."""
+    folded: list[_Shown] = []
+    for service, (position, versions) in deps.items():
+        lowest, known = whole.get(service, _NOTHING)
+        same = {entity for entity, version in versions.items() if known.get(entity) == version}
+        places = [place for place, entity in enumerate(known) if entity in same]
+        others = {entity: version for entity, version in versions.items() if entity not in same}
+        folded.append((service, position - lowest, places, others))
+    return folded
+
+
+def _unfold(folded: list[_Shown], whole: Deps) -> Deps:
+    deps: Deps = {}
+    for service, ahead, places, others in folded:
+        lowest, known = whole.get(service, _NOTHING)
+        entities = list(known)
+        deps[service] = (lowest + ahead, {entities[place]: known[entities[place]] for place in places} | others)
+    return deps
+
+
+_NOTHING: tuple[int, dict[str, int]] = (0, {})
+
+
 def absence(view: View[Any], deps: Deps, read_at: int, cost_ms: int) -> Entry:
     """The negative entry: nothing is there, as of these versions."""
     head = _Head(
-        view.schema, deps, read_at, read_at + view.keep_ms, read_at + view.fresh_ms, read_at + view.keep_ms, cost_ms,
+        view.schema, deps, read_at, view.keep_ms, view.fresh_ms, view.keep_ms, cost_ms,
         None, None, b"", True, msgspec.Raw(_encode([])),
     )  # fmt: skip
     return Entry(NEGATIVE, head, b"")

@@ -96,7 +96,7 @@ def _segments(view: View[Any], entry: Entry, knowledge: Knowledge) -> list[Shown
             entities=_shown(line.deps, knowledge),
             bytes=line.end - line.start,
         )
-        for line in entry.lines()
+        for line in entry.lines(view)
     ]
 
 

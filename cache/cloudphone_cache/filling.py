@@ -8,7 +8,8 @@ import contextlib
 import random
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import Any, NamedTuple
 
@@ -25,8 +26,11 @@ Params = Mapping[str, str]
 
 
 class Filled(NamedTuple):
+    """`kept`: whether it may be stored, by who composed it."""
+
     entry: Entry
     source: Source
+    kept: bool = False
 
 
 class Lease:
@@ -216,11 +220,12 @@ class Filler:
         except REDIS_ERRORS:
             self._counts["store_failed"] += 1
 
-    async def _take(self, lease: "Lease", view: View[Any], key: str, *, patient: bool) -> None:
-        """Until the lease is ours, its holder has stored what we want, or the wait is over."""
+    async def _take(self, lease: "Lease", view: View[Any], key: str, *, patient: bool) -> bool:
+        """Until the lease is ours, its holder has stored what we want, or the wait is over; whether there was one."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._lease_ms / 1000
         pause = 0.005
+        waited = False
         with contextlib.suppress(*REDIS_ERRORS):
             while True:
                 lease.mine, stored = await self._store.take(key, lease.holder, self._lease_ms)
@@ -229,26 +234,48 @@ class Filler:
                     lease.found = lease.stored
                     self._local.put(key, lease.stored)
                 if lease.mine or lease.found or not patient or loop.time() >= ends:
-                    return
+                    return waited
                 self._counts["waited"] += 1
+                waited = True
                 await asyncio.sleep(pause * random.uniform(0.8, 1.0))
                 pause = min(pause * 1.5, 0.02)
+        return waited
 
     def _as_good_as_new(self, view: View[Any], entry: Entry) -> bool:
         return self.usable(view, entry) and self._knowledge.now_ms() < entry.fresh_until
 
-    def save_later(self, key: str, entry: Entry) -> None:
-        task = asyncio.create_task(self._save(key, entry))
+    def keep(self, view: View[Any], key: str, composed: Composed, base: Entry | None) -> Filled:
+        """For one composed in a batch: without a lease, and to be saved with the others."""
+        kept = self._storable(view, composed)
+        if kept:
+            self._local.put(key, composed.entry)
+        return Filled(composed.entry, self._source(composed, kept, base), kept)
+
+    async def save_many(self, entries: Sequence[tuple[str, Entry]]) -> None:
+        """All in one write."""
+        await asyncio.gather(*(self._save(key, entry) for key, entry in entries))
+
+    def save_later(self, entries: Sequence[tuple[str, Entry]]) -> None:
+        if not entries:
+            return
+        task = asyncio.create_task(self.save_many(entries))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def keep(self, view: View[Any], key: str, composed: Composed, base: Entry | None) -> Filled:
-        """For one composed in a batch: stored, without a lease."""
-        storable = self._storable(view, composed)
-        if storable:
-            self._local.put(key, composed.entry)
-            self.save_later(key, composed.entry)
-        return Filled(composed.entry, self._source(composed, storable, base))
+    @asynccontextmanager
+    async def leading(self, view: View[Any], key: str) -> AsyncGenerator[bool]:
+        """Holds the lease of something nobody reads by `key`, unless another does for longer than a lease lasts.
+
+        Gives whether it had to be waited for.
+        """
+        lease = Lease(f"{self._me}:{secrets.token_hex(4)}")
+        waited = self._store.available and await self._take(lease, view, key, patient=True)
+        try:
+            yield waited
+        finally:
+            if lease.mine:
+                with contextlib.suppress(*REDIS_ERRORS):
+                    await self._store.release(key, lease.holder)
 
 
 def _retrieve(answer: "asyncio.Future[Filled]") -> None:

@@ -15,6 +15,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Compose = Callable[..., Awaitable[Any]]
 
 
+_FORM = 2
+"""Of entries as they are stored: raised when that changes."""
+
+
 class Audience(NamedTuple):
     """Whose a view is; None where it belongs to nobody in particular."""
 
@@ -188,9 +192,9 @@ class View(Generic[Shape]):
 
     @property
     def schema(self) -> int:
-        """A number that changes with the shape; entries of another one are not read."""
+        """A number that changes with the shape, and with the stored form; entries of another one are not read."""
         if self._schema is None:
-            text = msgspec.json.encode([self.template, msgspec.json.schema(self.shape)], order="sorted")
+            text = msgspec.json.encode([_FORM, self.template, msgspec.json.schema(self.shape)], order="sorted")
             self._schema = int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "big")
         return self._schema
 

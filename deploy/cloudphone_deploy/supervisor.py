@@ -112,7 +112,8 @@ class Child:
         with suppress(ProcessLookupError):
             self._process.send_signal(self.program.stop_signal)
         try:
-            await asyncio.wait_for(self._process.wait(), self.program.stop_seconds)
+            async with asyncio.timeout(self.program.stop_seconds):
+                await self._process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):
                 self._process.kill()

@@ -116,6 +116,15 @@ class TokenVerifier:
             self._refreshing.cancel()
         await self._http.aclose()
 
+    async def prefetch(self) -> None:
+        """The keys before the first request needs them; tried again until the user service is there."""
+        while not self._keys:
+            async with self._asking:
+                if not self._keys:
+                    await self._fetch()
+            if not self._keys:
+                await asyncio.sleep(_RETRY_SECONDS)
+
     def known(self, authorization: bytes) -> Caller | None:
         """The caller of a header seen before, while it holds: no cryptography, no waiting."""
         caller = self._known.get(authorization)

@@ -35,6 +35,25 @@ async def test_a_second_look_at_a_page_asks_only_for_its_ids(console: Console, s
     assert services.calls() == asked + 1
 
 
+async def test_a_cold_page_of_cards_asks_each_service_once(console: Console, services: Services) -> None:
+    tenant = await services.tenant()
+    people = [await services.user(f"Holder {number}", tenant=tenant) for number in range(3)]
+    for number in range(12):
+        device = await services.device(f"Phone {number}", owner=people[number % 3])
+        await services.order(people[number % 3], deviceId=device["id"])
+    for path, costs in (
+        ("/admin/devices", {"device": 2, "user": 1, "app": 0, "billing": 0, "cache-worker": 0}),
+        ("/admin/orders", {"billing": 3, "user": 1, "device": 1, "app": 0, "cache-worker": 0}),
+        ("/admin/users", {"user": 1, "device": 0, "app": 0, "billing": 0, "cache-worker": 0}),
+        ("/admin/apps", {"app": 1, "user": 0, "device": 0, "billing": 0, "cache-worker": 0}),
+    ):
+        before = {name: wire.calls for name, wire in services.wires.items()}
+        page = await console.seen(f"{path}?limit=50" + ("" if path == "/admin/apps" else f"&tenantId={tenant}"))
+        assert len(page["items"]) == {"/admin/users": 3, "/admin/apps": len(page["items"])}.get(path, 12)
+        # The page of ids and the cards; billing has the orders' plans beside.
+        assert {name: wire.calls - before[name] for name, wire in services.wires.items()} == costs, path
+
+
 async def test_pages_follow_each_other_without_gap_or_repeat(console: Console, services: Services) -> None:
     tenant = await services.tenant()
     names = [f"Phone {number}" for number in range(5)]

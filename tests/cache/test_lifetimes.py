@@ -157,11 +157,11 @@ async def test_entries_of_another_shape_are_not_read(library: Library, clock: Cl
 async def test_warming_fills_what_is_missing_and_skips_what_is_fresh(library: Library, clock: Clock) -> None:
     view = book_full()
     async with opened(library, clock, view) as cache:
-        assert await cache.warm(view, HERE) == "filled"
-        assert await cache.warm(view, HERE) == "skipped"
+        assert await cache.warm(view, [HERE]) == ["filled"]
+        assert await cache.warm(view, [HERE]) == ["skipped"]
         clock.move(301)
         ears(cache, library)
-        assert await cache.warm(view, HERE) == "filled"
+        assert await cache.warm(view, [HERE]) == ["filled"]
 
 
 async def test_an_entry_is_explained_and_can_be_dropped(library: Library, clock: Clock) -> None:

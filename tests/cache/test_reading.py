@@ -36,6 +36,7 @@ async def test_a_view_is_composed_once_and_then_served_from_both_layers(any_redi
         await settled(first)
         async with new_cache(library, any_redis, view) as second:
             assert await second.listening(5)
+            await eventually(lambda: second.store.available)
             far = await second.read(view, {"number": 1}, everybody)
         assert [status(s) for s in (composed, near, far)] == [
             "fwd=miss; stored; detail=no-entry",

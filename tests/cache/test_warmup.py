@@ -71,7 +71,7 @@ async def database(postgres: Postgres) -> AsyncIterator[Database]:
 async def _finished(database: Database, run: WarmupRun) -> WarmupRun | None:
     async with database.reading() as session:
         now = await runs.find(session, run.id)
-    return now if now.state in ("succeeded", "failed") else None
+    return now if now.state in ("succeeded", "partial", "failed") else None
 
 
 async def test_the_migrated_schema_is_what_the_models_say(database: Database) -> None:
@@ -86,7 +86,7 @@ async def test_every_planned_view_of_every_bff_is_asked_for_once() -> None:
 
 
 async def test_no_more_calls_are_under_way_than_the_limit_allows() -> None:
-    bff = Bff("bff-admin", 200)
+    bff = Bff("bff-admin", 1000)
     await warm([bff], users=10, concurrency=3, report=_silent)
     assert bff.most_at_once == 3
 
@@ -127,6 +127,30 @@ async def test_of_two_leaders_one_runs_what_is_triggered_and_records_it(database
         assert len(bff.asked) == 25
     finally:
         await _ended(tasks)
+
+
+@pytest.mark.parametrize(
+    ("bffs", "state", "failed"),
+    [
+        ([Bff("bff-admin", 5, broken=frozenset({"3"}))], "partial", 1),
+        ([Bff("bff-admin", away=True), Bff("bff-user", 5)], "partial", 0),
+        ([Bff("bff-admin", 2, broken=frozenset({"0", "1"}))], "failed", 2),
+        ([Bff("bff-admin", away=True)], "failed", 0),
+    ],
+    ids=["a view failed", "a BFF was away", "every view failed", "nobody could plan"],
+)
+async def test_a_run_of_which_something_failed_does_not_say_that_it_succeeded(
+    database: Database, bffs: list[Bff], state: str, failed: int
+) -> None:
+    progress = await warm(bffs, users=1, concurrency=2, report=_silent)
+    async with database.writing() as session:
+        run = await runs.trigger(session, "manual")
+        run_id = await runs.take(session)
+        assert run_id == run.id
+        await runs.finish(session, run_id, progress)
+        done = await runs.find(session, run_id)
+    assert (done.state, done.failed) == (state, failed)
+    assert done.failures
 
 
 async def test_a_run_whose_leader_died_fails_and_the_next_one_can_start(database: Database) -> None:

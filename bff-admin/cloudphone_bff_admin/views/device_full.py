@@ -1,13 +1,14 @@
 """A device's screen: the device, its owner, its applications and its use; four services, two databases."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from cloudphone_cache import Audience, View
-from cloudphone_cache.platform.serving import Screens
+from cloudphone_cache import Answered, Audience, View
+from cloudphone_cache.platform.serving import Screens, each_of, items_in_order
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.app import Installation
@@ -35,9 +36,19 @@ async def device(core: CoreClients, device_id: str) -> ShownDevice:
     return ShownDevice.of(await core.device.get(device_id))
 
 
+@device_full.many("device")
+async def devices(core: CoreClients, device_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("device", await core.device.get_many_full(device_id), device_id, ShownDevice.of)
+
+
 @device_full.segment(given=lambda device: device.owner_id)
 async def owner(core: CoreClients, device: ShownDevice) -> User | None:
     return None if device.owner_id is None else await core.user.get(device.owner_id)
+
+
+@device_full.many("owner")
+async def owners(core: CoreClients, device: Sequence[ShownDevice]) -> list[Answered | None]:
+    return await each_of("user", core.user.get_many, [each.owner_id for each in device])
 
 
 @device_full.segment
@@ -45,9 +56,19 @@ async def applications(core: CoreClients, device_id: str) -> list[Installation]:
     return await core.app.installations(device_id)
 
 
+@device_full.many("applications")
+async def applications_of_many(core: CoreClients, device_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("app", await core.app.installations_of(device_id), device_id)
+
+
 @device_full.segment(until=lambda usage: usage.period_end.timestamp())
 async def usage(core: CoreClients, device_id: str) -> DeviceUsage:
     return await core.billing.usage(device_id)
+
+
+@device_full.many("usage")
+async def usage_of_many(core: CoreClients, device_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("billing", await core.billing.usage_of_devices(device_id), device_id)
 
 
 @device_full.audience

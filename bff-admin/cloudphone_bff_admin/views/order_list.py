@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from cloudphone_cache import Answered, Audience, View
-from cloudphone_cache.platform.serving import Screens, items_in_order, one_noted
+from cloudphone_cache.platform.serving import Screens, each_of, items_in_order, one_noted
 from cloudphone_shared.auth import Caller, passing_on
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract, Page
@@ -62,15 +62,17 @@ async def device_name(core: CoreClients, order: ShownOrderSummary) -> str | None
 @order_card.many("device_name")
 async def device_names(core: CoreClients, order: Sequence[ShownOrderSummary]) -> list[Answered | None]:
     wanted = [each.device_id for each in order]
-    asked = list(dict.fromkeys(each for each in wanted if each is not None))
-    if not asked:
-        return [None] * len(wanted)
-    return items_in_order("device", await core.device.get_many(asked), wanted, lambda device: device.name)
+    return await each_of("device", core.device.get_many, wanted, lambda device: device.name)
 
 
 @order_card.segment(given=lambda order: order.plan_id)
 async def plan_name(core: CoreClients, order: ShownOrderSummary) -> str:
     return (await core.billing.plan(order.plan_id)).name
+
+
+@order_card.many("plan_name")
+async def plan_names(core: CoreClients, order: Sequence[ShownOrderSummary]) -> list[Answered | None]:
+    return await each_of("billing", core.billing.plans_of, [each.plan_id for each in order], lambda plan: plan.name)
 
 
 @order_card.audience

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from cloudphone_cache import Answered
-from cloudphone_cache.platform.serving import items_in_order
+from cloudphone_cache.platform.serving import each_of
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.user import User, UserStatus
@@ -25,7 +25,4 @@ class Person(Contract, frozen=True, kw_only=True):
 
 async def people(core: CoreClients, user_ids: Sequence[UUID | None]) -> list[Answered | None]:
     """In order, None for no id; an absent user is an answer without a value."""
-    asked = list(dict.fromkeys(each for each in user_ids if each is not None))
-    if not asked:
-        return [None] * len(user_ids)
-    return items_in_order("user", await core.user.get_many(asked), user_ids, Person.of)
+    return await each_of("user", core.user.get_many, user_ids, Person.of)

@@ -1,16 +1,18 @@
 """A user's screen: the account with its devices, orders, balance and use."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from cloudphone_cache import Audience, View
-from cloudphone_cache.platform.serving import Screens, each_noted
+from cloudphone_cache import Answered, Audience, View
+from cloudphone_cache.platform.serving import Screens, items_in_order, one_noted
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
-from cloudphone_shared.contracts.billing import Balance, UserUsage
+from cloudphone_shared.contracts import device as owned
+from cloudphone_shared.contracts.billing import Balance, OrderSummary, UserUsage
 from cloudphone_shared.contracts.user import User
 
 from ..shown import ShownDeviceSummary, ShownOrderSummary
@@ -24,6 +26,10 @@ class DevicesHeld(Contract, frozen=True, kw_only=True):
 
     total: int
     items: list[ShownDeviceSummary]
+
+    @staticmethod
+    def of(held: owned.DevicesHeld) -> "DevicesHeld":
+        return DevicesHeld(total=held.total, items=[ShownDeviceSummary.of(each) for each in held.items])
 
 
 class UserFull(Contract, frozen=True, kw_only=True):
@@ -45,19 +51,33 @@ async def user(core: CoreClients, user_id: str) -> User:
     return await core.user.get(user_id)
 
 
+@user_full.many("user")
+async def users(core: CoreClients, user_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("user", await core.user.get_many(user_id), user_id)
+
+
 @user_full.segment
 async def devices(core: CoreClients, user_id: str) -> DevicesHeld:
-    held = await core.device.of_user(user_id)
-    if not held:
-        return DevicesHeld(total=0, items=[])
-    shown = held[:SHOWN_DEVICES]
-    found = await each_noted("device", core.device.get_many(shown), shown)
-    return DevicesHeld(total=len(held), items=[ShownDeviceSummary.of(device) for device in found])
+    return DevicesHeld.of(await one_noted("device", core.device.held_by([user_id], SHOWN_DEVICES), user_id))
+
+
+@user_full.many("devices")
+async def devices_of_many(core: CoreClients, user_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("device", await core.device.held_by(user_id, SHOWN_DEVICES), user_id, DevicesHeld.of)
 
 
 @user_full.segment
 async def orders(core: CoreClients, user_id: str) -> list[ShownOrderSummary]:
-    return [ShownOrderSummary.of(order) for order in await core.billing.orders_of(user_id)]
+    return _shown(await core.billing.orders_of(user_id))
+
+
+@user_full.many("orders")
+async def orders_of_many(core: CoreClients, user_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("billing", await core.billing.latest_orders(user_id), user_id, _shown)
+
+
+def _shown(orders: list[OrderSummary]) -> list[ShownOrderSummary]:
+    return [ShownOrderSummary.of(order) for order in orders]
 
 
 @user_full.segment
@@ -65,9 +85,19 @@ async def balance(core: CoreClients, user_id: str) -> Balance | None:
     return await core.billing.balance(user_id)
 
 
+@user_full.many("balance")
+async def balances(core: CoreClients, user_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("billing", await core.billing.balances(user_id), user_id)
+
+
 @user_full.segment(until=lambda usage: usage.period_end.timestamp())
 async def usage(core: CoreClients, user_id: str) -> UserUsage:
     return await core.billing.usage_of_user(user_id)
+
+
+@user_full.many("usage")
+async def usage_of_many(core: CoreClients, user_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("billing", await core.billing.usage_of_users(user_id), user_id)
 
 
 @user_full.audience

@@ -1,5 +1,6 @@
 """One of the caller's devices: what a customer may know of it, its applications and its use."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -8,8 +9,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from cloudphone_cache import Audience, View
-from cloudphone_cache.platform.serving import Screens
+from cloudphone_cache import Answered, Audience, View
+from cloudphone_cache.platform.serving import Screens, items_in_order
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.app import Installation
@@ -60,14 +61,29 @@ async def device(core: CoreClients, device_id: str) -> MyDevice:
     return MyDevice.of(await core.device.get(device_id))
 
 
+@my_device.many("device")
+async def devices(core: CoreClients, device_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("device", await core.device.get_many_full(device_id), device_id, MyDevice.of)
+
+
 @my_device.segment
 async def applications(core: CoreClients, device_id: str) -> list[Installation]:
     return await core.app.installations(device_id)
 
 
+@my_device.many("applications")
+async def applications_of_many(core: CoreClients, device_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("app", await core.app.installations_of(device_id), device_id)
+
+
 @my_device.segment(until=lambda usage: usage.period_end.timestamp())
 async def usage(core: CoreClients, device_id: str) -> DeviceUsage:
     return await core.billing.usage(device_id)
+
+
+@my_device.many("usage")
+async def usage_of_many(core: CoreClients, device_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("billing", await core.billing.usage_of_devices(device_id), device_id)
 
 
 @my_device.audience

@@ -1,13 +1,16 @@
 """The portal's first screen: who the caller is, the devices, the balance and the use of this period."""
 
+from collections.abc import Sequence
+
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
-from cloudphone_cache import Audience, View
-from cloudphone_cache.platform.serving import Screens, each_noted
+from cloudphone_cache import Answered, Audience, View
+from cloudphone_cache.platform.serving import Screens, items_in_order, one_noted
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
+from cloudphone_shared.contracts import device as owned
 from cloudphone_shared.contracts.billing import Balance, UserUsage
 
 from ..portal import screen
@@ -22,6 +25,10 @@ class DevicesHeld(Contract, frozen=True, kw_only=True):
 
     total: int
     items: list[MyDeviceSummary]
+
+    @staticmethod
+    def of(held: owned.DevicesHeld) -> "DevicesHeld":
+        return DevicesHeld(total=held.total, items=[MyDeviceSummary.of(each) for each in held.items])
 
 
 class MyHome(Contract, frozen=True, kw_only=True):
@@ -41,14 +48,19 @@ async def profile(core: CoreClients, user_id: str) -> Profile:
     return Profile.of(await core.user.get(user_id))
 
 
+@my_home.many("profile")
+async def profiles(core: CoreClients, user_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("user", await core.user.get_many(user_id), user_id, Profile.of)
+
+
 @my_home.segment
 async def devices(core: CoreClients, user_id: str) -> DevicesHeld:
-    held = await core.device.of_user(user_id)
-    if not held:
-        return DevicesHeld(total=0, items=[])
-    shown = held[:SHOWN_DEVICES]
-    found = await each_noted("device", core.device.get_many(shown), shown)
-    return DevicesHeld(total=len(held), items=[MyDeviceSummary.of(device) for device in found])
+    return DevicesHeld.of(await one_noted("device", core.device.held_by([user_id], SHOWN_DEVICES), user_id))
+
+
+@my_home.many("devices")
+async def devices_of_many(core: CoreClients, user_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("device", await core.device.held_by(user_id, SHOWN_DEVICES), user_id, DevicesHeld.of)
 
 
 @my_home.segment
@@ -56,9 +68,19 @@ async def balance(core: CoreClients, user_id: str) -> Balance | None:
     return await core.billing.balance(user_id)
 
 
+@my_home.many("balance")
+async def balances(core: CoreClients, user_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("billing", await core.billing.balances(user_id), user_id)
+
+
 @my_home.segment(until=lambda usage: usage.period_end.timestamp())
 async def usage(core: CoreClients, user_id: str) -> UserUsage:
     return await core.billing.usage_of_user(user_id)
+
+
+@my_home.many("usage")
+async def usage_of_many(core: CoreClients, user_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("billing", await core.billing.usage_of_users(user_id), user_id)
 
 
 @my_home.audience

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from cloudphone_cache import Answered, Audience, View
-from cloudphone_cache.platform.serving import Screens, items_in_order, one_noted
+from cloudphone_cache.platform.serving import Screens, each_of, items_in_order, one_noted
 from cloudphone_shared.auth import Caller, passing_on
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract, Page
@@ -59,6 +59,11 @@ async def orders(core: CoreClients, order_id: Sequence[str]) -> list[Answered | 
 @my_order_card.segment(given=lambda order: order.plan_id)
 async def plan_name(core: CoreClients, order: MyOrderSummary) -> str:
     return (await core.billing.plan(order.plan_id)).name
+
+
+@my_order_card.many("plan_name")
+async def plan_names(core: CoreClients, order: Sequence[MyOrderSummary]) -> list[Answered | None]:
+    return await each_of("billing", core.billing.plans_of, [each.plan_id for each in order], lambda plan: plan.name)
 
 
 @my_order_card.audience

@@ -27,7 +27,7 @@ class Run(Base):
             unique=True,
             postgresql_where=sa.text("state IN ('queued', 'running')"),
         ),
-        sa.CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed')", name="state_known"),
+        sa.CheckConstraint("state IN ('queued', 'running', 'succeeded', 'partial', 'failed')", name="state_known"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

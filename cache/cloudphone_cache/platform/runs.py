@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.contracts.common import Page
-from cloudphone_shared.contracts.warmup import WarmupRun, WarmupStatus
+from cloudphone_shared.contracts.warmup import RunState, WarmupRun, WarmupStatus
 from cloudphone_shared.database import Cursors, Sorts, page
 from cloudphone_shared.errors import FieldError, Invalid, NotFound
 from cloudphone_shared.ids import uuid7
@@ -54,9 +54,7 @@ async def report(session: AsyncSession, run_id: UUID, progress: Progress) -> Non
 
 
 async def finish(session: AsyncSession, run_id: UUID, progress: Progress) -> None:
-    """Failed when no BFF could plan; single views that failed are counted and do not fail the run."""
-    state = "succeeded" if progress.planned else "failed"
-    done = _counts(progress) | {"state": state, "finished_at": datetime.now(UTC)}
+    done = _counts(progress) | {"state": _outcome(progress), "finished_at": datetime.now(UTC)}
     await session.execute(sa.update(Run).where(Run.id == run_id, Run.state == "running").values(done))
 
 
@@ -121,6 +119,12 @@ def parse_cron(cron: str) -> CronTrigger:
     except ValueError as error:
         message = f"is not a cron expression such as */5 * * * *: {error}"
         raise Invalid(f"{cron!r} {message}", errors=[FieldError(field="cron", message=message)]) from None
+
+
+def _outcome(progress: Progress) -> RunState:
+    if not progress.planned or (progress.failed and progress.failed == progress.total):
+        return "failed"
+    return "partial" if progress.failures else "succeeded"
 
 
 def _counts(progress: Progress) -> dict[str, object]:

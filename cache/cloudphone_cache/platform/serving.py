@@ -17,8 +17,8 @@ from cloudphone_shared.http.app import caller_of
 from cloudphone_shared.http.edge import ADMITTED, CALLER, respond
 from cloudphone_shared.limits import Limiter, Subject, refusal
 
-from ..aggregation import Cache
-from ..asgi import App, HotRoute
+from ..aggregation import Cache, Looked
+from ..asgi import LOOKED, App, HotRoute
 from ..composition import Replicas, observed, observer
 from ..freshness import token_headers, token_in
 from ..redis import REDIS_ERRORS, pack
@@ -35,10 +35,19 @@ _SCREEN = "screen"
 class Screens:
     """The cache as one request sees it: for its caller, and no older than its Fresh-After token says."""
 
-    def __init__(self, cache: Cache, sees: Sees, headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        sees: Sees,
+        headers: Iterable[tuple[bytes, bytes]],
+        *,
+        secure: bool,
+        looked: Looked | None = None,
+    ) -> None:
         self._cache = cache
         self._sees = sees
         self._secure = secure
+        self._looked = looked
         self._fresh_after = token_in(headers)
         self._if_none_match = next(
             (value.decode("latin-1") for name, value in headers if name == b"if-none-match"), None
@@ -47,8 +56,9 @@ class Screens:
     async def show(self, view: View[Any], **params: UUID | str) -> Served:
         """Raises what the view's primary service refused with; NotFound also for who may not see it."""
         served = await self._cache.read(
-            view, params, self._sees, fresh_after=self._fresh_after, if_none_match=self._if_none_match
-        )
+            view, params, self._sees, fresh_after=self._fresh_after, if_none_match=self._if_none_match,
+            looked=self._looked,
+        )  # fmt: skip
         if self._fresh_after is None:
             return served
         return self._cache.remember(served, self._fresh_after, secure=self._secure)
@@ -69,9 +79,13 @@ def screens_of(cache: Cache, sees: Callable[[Caller, Audience], bool]) -> Callab
 
     async def provide(request: Request[Any, Any, Any]) -> Screens:
         caller = caller_of(request)
-        scope = request.scope
+        scope = cast("Mapping[str, Any]", request.scope)
         return Screens(
-            cache, lambda audience: sees(caller, audience), scope["headers"], secure=scope["scheme"] == "https"
+            cache,
+            lambda audience: sees(caller, audience),
+            scope["headers"],
+            secure=scope["scheme"] == "https",
+            looked=scope.get(LOOKED),
         )
 
     return provide
@@ -251,13 +265,30 @@ class Callers:
 def items_in_order(
     service: str, many: Many[T], ids: Sequence[UUID | str | None], value: Callable[[T], V] | None = None
 ) -> list[Answered | None]:
-    """A batch answer in the order of `ids`, for a view's batch form. None for an id that is None."""
+    """A batch answer in the order of `ids`, for a view's batch form. None for an id that is None.
+
+    `value` gives what the view shows of an item, and may raise NotFound.
+    """
     return [None if each is None else _item(service, many, str(each), value) for each in ids]
+
+
+async def each_of(
+    service: str,
+    ask: Callable[[Sequence[UUID]], Awaitable[Many[T]]],
+    ids: Sequence[UUID | None],
+    value: Callable[[T], V] | None = None,
+) -> list[Answered | None]:
+    """As `items_in_order`, for what others name: each id asked for once, and nobody asked where none names any."""
+    wanted = list(dict.fromkeys(each for each in ids if each is not None))
+    return items_in_order(service, await ask(wanted), ids, value) if wanted else [None] * len(ids)
 
 
 def _item(service: str, many: Many[T], key: str, value: Callable[[T], V] | None) -> Answered:
     if (found := many.found.get(key)) is not None:
-        shown: object = found.data if value is None else value(found.data)
+        try:
+            shown: object = found.data if value is None else value(found.data)
+        except NotFound:
+            shown = None
         return Answered(shown, service, found.entities, found.seq)
     return Answered(None, service, many.absent.get(key, {}))
 

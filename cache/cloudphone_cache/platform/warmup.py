@@ -12,7 +12,7 @@ import msgspec
 from cloudphone_shared.contracts.warmup import WarmupFailure, WarmupFill, WarmupKey, WarmupPlan, WarmupResult
 from cloudphone_shared.errors import DomainError, Unavailable
 
-_KEYS_PER_CALL = 10
+_KEYS_PER_CALL = 100
 _FAILURES_KEPT = 50
 
 

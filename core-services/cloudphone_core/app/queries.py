@@ -1,7 +1,6 @@
 """What the app service answers. Each function wants a session of `reading()`, or the writing one that holds the row's
 lock."""
 
-from collections.abc import Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -12,13 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cloudphone_shared import entities
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.contracts.app import App, AppStatistics, AppVersion, Installation
-from cloudphone_shared.contracts.common import Answer, Many, Page
+from cloudphone_shared.contracts.common import Answer, Page
 from cloudphone_shared.database import Cursors, Sorts, page_of_rows, versions_of
 from cloudphone_shared.errors import NotFound
 
 from .models import AppRow, AppVersionRow, InstallationRow
 from .scope import seen_by, tenant_of
-from .states import HIDDEN
 
 MOST_INSTALLATIONS = 500
 MOST_VERSIONS = 500
@@ -86,14 +84,6 @@ async def version_added(session: AsyncSession, row: AppVersionRow) -> Answer[App
     return Answer(data=version_of(row), entities=await versions_of(session, entities.app(row.app_id)))
 
 
-async def installations(session: AsyncSession, device_id: UUID) -> Answer[list[Installation]]:
-    listed = _installations().where(InstallationRow.device_id == device_id, InstallationRow.state.not_in(HIDDEN))
-    rows = (await session.execute(listed.order_by(AppRow.name, InstallationRow.id).limit(MOST_INSTALLATIONS))).all()
-    apps = {entities.app(row[0].app_id) for row in rows}
-    shown = await versions_of(session, entities.installations(device_id), *apps)
-    return Answer(data=[_installation(row) for row in rows], entities=shown)
-
-
 async def installation(session: AsyncSession, installation_id: UUID) -> Answer[Installation]:
     # The app's version is read before its name: an older version than the data's is safe, a newer one is not.
     found = await session.get(InstallationRow, installation_id)
@@ -111,24 +101,6 @@ async def place_of(session: AsyncSession, installation_id: UUID) -> tuple[UUID, 
     if found is None:
         raise NotFound
     return found.device_id, found.tenant_id
-
-
-async def installation_counts(session: AsyncSession, device_ids: Sequence[UUID]) -> Answer[Many[int]]:
-    counted = (
-        select(InstallationRow.device_id, func.count())
-        .where(InstallationRow.device_id.in_(device_ids), InstallationRow.state == "installed")
-        .group_by(InstallationRow.device_id)
-    )
-    counts = {device_id: int(count) for device_id, count in await session.execute(counted)}
-    known = await versions_of(session, *map(entities.installations, device_ids))
-    found = {
-        str(device_id): Answer(
-            data=counts.get(device_id, 0),
-            entities={entities.installations(device_id): known[entities.installations(device_id)]},
-        )
-        for device_id in device_ids
-    }
-    return Answer(data=Many(found=found, absent={}), entities={})
 
 
 async def statistics(session: AsyncSession, caller: Caller) -> Answer[AppStatistics]:

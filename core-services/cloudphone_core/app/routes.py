@@ -26,18 +26,18 @@ from cloudphone_shared.contracts.app import (
 )
 from cloudphone_shared.contracts.common import Answer, Many, Page
 from cloudphone_shared.database import Cursors, Database, Reply, idempotent, request_hash
-from cloudphone_shared.errors import FieldError, Forbidden, Invalid, NotFound
-from cloudphone_shared.http.app import requires
+from cloudphone_shared.errors import Forbidden, NotFound
+from cloudphone_shared.http.app import caller_of, requires
+from cloudphone_shared.http.batches import Ids, parse_ids
 from cloudphone_shared.http.preconditions import etag, expected_version
 
-from . import owners, queries, service
+from . import owners, queries, reads, service
 
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
 Key = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
 Search = Annotated[str | None, QueryParameter(name="search", max_length=100)]
 Category = Annotated[str | None, QueryParameter(name="category", max_length=120)]
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=100)]
-MOST_IDS = 100
 
 
 class Store(msgspec.Struct, frozen=True):
@@ -137,20 +137,27 @@ async def add_version(
 
 
 @get("/v1/devices/installation-counts", guards=[requires("apps:read")])
-async def installation_counts(store: Stand, caller: Who, ids: FromQuery[str]) -> Answer[Many[int]]:
+async def installation_counts(store: Stand, caller: Who, ids: Ids) -> Answer[Many[int]]:
     """For who sees all devices: here nobody knows whose a device without installations is."""
     if caller.data_scope != "all":
         raise Forbidden("Counts are for who sees all tenants")
-    device_ids = _ids(ids)
-    async with store.database.reading() as session:
-        return await queries.installation_counts(session, device_ids)
+    return await reads.installation_counts(store.database, parse_ids(ids))
+
+
+@get("/v1/devices/installations", guards=[requires("apps:read")])
+async def installations_of_many(store: Stand, caller: Who, ids: Ids) -> Answer[Many[list[Installation]]]:
+    """For who sees all devices, as the counts are."""
+    if caller.data_scope != "all":
+        raise Forbidden("Several devices' installations are for who sees all tenants")
+    return await reads.installations_of_many(store.database, parse_ids(ids))
 
 
 @get("/v1/devices/{device_id:uuid}/installations", guards=[requires("apps:read")])
-async def installations_of(device_id: FromPath[UUID], store: Stand, caller: Who) -> Answer[list[Installation]]:
-    await owners.may_see_device(store.core, caller, device_id)
-    async with store.database.reading() as session:
-        return await queries.installations(session, device_id)
+async def installations_of(
+    device_id: FromPath[UUID], store: Stand, request: Request[Any, Any, Any]
+) -> Answer[list[Installation]]:
+    await owners.may_see_device(store.core, caller_of(request), device_id)
+    return await reads.installations(store.database, device_id)
 
 
 @post("/v1/installations", guards=[requires("installations:write")])
@@ -193,7 +200,8 @@ async def delete_installation(installation_id: FromPath[UUID], store: Stand, cal
 
 HANDLERS = [
     list_apps, create_app, app_statistics, get_app, change_app, delete_app, list_versions, add_version,
-    installation_counts, installations_of, install, get_installation, change_installation, delete_installation,
+    installation_counts, installations_of_many, installations_of, install, get_installation, change_installation,
+    delete_installation,
 ]  # fmt: skip
 
 
@@ -223,16 +231,3 @@ async def _once(
 
 def _tagged(answer: Answer[App]) -> Response[Answer[App]]:
     return Response(answer, headers={"ETag": etag(answer.data.version)})
-
-
-def _ids(text: str) -> list[UUID]:
-    try:
-        found = list(dict.fromkeys(UUID(part) for part in text.split(",") if part))
-    except ValueError:
-        raise Invalid("ids must be UUIDs with commas between", errors=[_wrong_ids]) from None
-    if len(found) > MOST_IDS:
-        raise Invalid(f"At most {MOST_IDS} ids at once", errors=[_wrong_ids])
-    return found
-
-
-_wrong_ids = FieldError(field="ids", message=f"1 to {MOST_IDS} UUIDs with commas between")

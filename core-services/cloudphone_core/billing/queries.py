@@ -1,7 +1,6 @@
 """What billing answers about plans, orders and balances. Each function wants a session of `reading()`, or the writing
 one that holds the row's lock."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,10 +16,9 @@ from cloudphone_shared.contracts.billing import (
     Order,
     OrderEvent,
     OrderState,
-    OrderSummary,
     Plan,
 )
-from cloudphone_shared.contracts.common import Answer, Many, Page
+from cloudphone_shared.contracts.common import Answer, Page
 from cloudphone_shared.database.pagination import Cursors, Sorts, page
 from cloudphone_shared.database.versions import versions_of
 from cloudphone_shared.errors import NotFound
@@ -82,21 +80,6 @@ async def order(session: AsyncSession, caller: Caller, order_id: UUID) -> Answer
     return Answer(data=await _order(session, row, shown), entities=shown)
 
 
-async def orders(session: AsyncSession, caller: Caller, order_ids: Sequence[UUID]) -> Answer[Many[OrderSummary]]:
-    statement = select(OrderRow).where(OrderRow.id.in_(order_ids), *within_scope(caller))
-    rows = {row.id: row for row in await session.scalars(statement)}
-    versions = await versions_of(session, *map(entities.order, order_ids))
-    found: dict[str, Answer[OrderSummary]] = {}
-    absent: dict[str, dict[str, int]] = {}
-    for order_id in order_ids:
-        own = {entities.order(order_id): versions[entities.order(order_id)]}
-        if row := rows.get(order_id):
-            found[str(order_id)] = Answer(data=_summary(row, versions), entities=own)
-        else:
-            absent[str(order_id)] = own
-    return Answer(data=Many(found=found, absent=absent), entities={})
-
-
 async def order_page(session: AsyncSession, caller: Caller, asked: OrderListing, cursors: Cursors) -> Page[UUID]:
     matching = {
         "state": OrderRow.state,
@@ -122,14 +105,6 @@ async def order_page(session: AsyncSession, caller: Caller, asked: OrderListing,
         limit=asked.limit,
     )
     return Page(items=found.items, next_cursor=found.next_cursor)
-
-
-async def orders_of(session: AsyncSession, caller: Caller, user_id: UUID) -> Answer[list[OrderSummary]]:
-    statement = select(OrderRow).where(OrderRow.user_id == user_id, *within_scope(caller))
-    latest = statement.order_by(OrderRow.created_at.desc(), OrderRow.id.desc()).limit(LATEST_ORDERS)
-    rows = (await session.scalars(latest)).all()
-    shown = await versions_of(session, entities.orders_of(user_id), *(entities.order(row.id) for row in rows))
-    return Answer(data=[_summary(row, shown) for row in rows], entities=shown)
 
 
 async def balance(session: AsyncSession, user_id: UUID) -> Answer[Balance | None]:
@@ -203,22 +178,5 @@ async def _order(session: AsyncSession, row: OrderRow, versions: dict[str, int])
         created_at=row.created_at,
         updated_at=row.updated_at,
         history=[OrderEvent(state=step.state, reason=step.reason, at=step.at) for step in await session.scalars(steps)],
-        version=versions[entities.order(row.id)],
-    )
-
-
-def _summary(row: OrderRow, versions: dict[str, int]) -> OrderSummary:
-    return OrderSummary(
-        id=row.id,
-        tenant_id=row.tenant_id,
-        user_id=row.user_id,
-        user_name=row.user_name,
-        device_id=row.device_id,
-        device_name=row.device_name,
-        plan_id=row.plan_id,
-        amount=row.amount,
-        currency=row.currency,
-        state=row.state,
-        created_at=row.created_at,
         version=versions[entities.order(row.id)],
     )

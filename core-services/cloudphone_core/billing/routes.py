@@ -36,11 +36,12 @@ from cloudphone_shared.contracts.common import Answer, Many, Page
 from cloudphone_shared.database import Database
 from cloudphone_shared.database.idempotency import Reply, idempotent, request_hash
 from cloudphone_shared.database.pagination import Cursors
-from cloudphone_shared.errors import FieldError, Invalid
-from cloudphone_shared.http.app import requires
+from cloudphone_shared.errors import Forbidden, Invalid
+from cloudphone_shared.http.app import caller_of, requires
+from cloudphone_shared.http.batches import Ids, parse_ids
 from cloudphone_shared.http.preconditions import etag, expected_version
 
-from . import metering, owners, queries, service, usage
+from . import metering, owners, queries, reads, service, usage
 
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
 Key = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
@@ -52,7 +53,6 @@ PlanId = Annotated[UUID | None, QueryParameter(name="planId")]
 TenantId = Annotated[UUID | None, QueryParameter(name="tenantId")]
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=100)]
 Days = Annotated[int, QueryParameter(name="days", ge=1, le=366)]
-MOST_IDS = 100
 
 
 class Billing(msgspec.Struct, frozen=True):
@@ -74,6 +74,11 @@ async def list_plans(billing: Stand, caller: Who) -> Answer[list[Plan]]:
         return await queries.plan_list(session, caller)
 
 
+@get("/v1/plans/batch", guards=[requires("plans:read")])
+async def plans_batch(billing: Stand, ids: Ids) -> Answer[Many[Plan]]:
+    return await reads.plans(billing.database, parse_ids(ids))
+
+
 @post("/v1/plans", guards=[requires("plans:manage")])
 async def create_plan(
     request: Request[Any, Any, Any], data: JSONBody[PlanCreate], billing: Stand, caller: Who, key: Key = None
@@ -87,8 +92,7 @@ async def create_plan(
 
 @get("/v1/plans/{plan_id:uuid}", guards=[requires("plans:read")])
 async def get_plan(plan_id: FromPath[UUID], billing: Stand) -> Response[Answer[Plan]]:
-    async with billing.database.reading() as session:
-        return _tagged(await queries.plan(session, plan_id))
+    return _tagged(await reads.plan(billing.database, plan_id))
 
 
 @patch("/v1/plans/{plan_id:uuid}", guards=[requires("plans:manage")])
@@ -163,10 +167,8 @@ async def create_order(
 
 
 @get("/v1/orders/batch", guards=[requires("orders:read")])
-async def orders_batch(billing: Stand, caller: Who, ids: FromQuery[str]) -> Answer[Many[OrderSummary]]:
-    order_ids = _ids(ids)
-    async with billing.database.reading() as session:
-        return await queries.orders(session, caller, order_ids)
+async def orders_batch(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[OrderSummary]]:
+    return await reads.orders(billing.database, caller, parse_ids(ids))
 
 
 @get("/v1/orders/{order_id:uuid}", guards=[requires("orders:read")])
@@ -200,18 +202,40 @@ async def cancel_order(
         return _tagged(await queries.order(session, caller, order_id))
 
 
+@get("/v1/users/orders", guards=[requires("orders:read")])
+async def orders_of_many(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[list[OrderSummary]]]:
+    _sees_all(caller)
+    return await reads.orders_of_many(billing.database, parse_ids(ids))
+
+
+@get("/v1/users/balances", guards=[requires("orders:read")])
+async def balances(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[Balance | None]]:
+    _sees_all(caller)
+    return await reads.balances(billing.database, parse_ids(ids))
+
+
+@get("/v1/users/usage", guards=[requires("usage:read")])
+async def usage_of_users(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[UserUsage]]:
+    _sees_all(caller)
+    return await reads.usage_of_users(billing.database, parse_ids(ids), billing.now())
+
+
+@get("/v1/devices/usage", guards=[requires("usage:read")])
+async def usage_of_devices(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[DeviceUsage]]:
+    _sees_all(caller)
+    return await reads.usage_of_devices(billing.database, parse_ids(ids), billing.now())
+
+
 @get("/v1/users/{user_id:uuid}/orders", guards=[requires("orders:read")])
 async def orders_of(user_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[list[OrderSummary]]:
     await owners.may_see_user(billing.core, caller, user_id)
-    async with billing.database.reading() as session:
-        return await queries.orders_of(session, caller, user_id)
+    return await reads.orders_of(billing.database, caller, user_id)
 
 
 @get("/v1/users/{user_id:uuid}/balance", guards=[requires("orders:read")])
 async def balance_of(user_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[Balance | None]:
     await owners.may_see_user(billing.core, caller, user_id)
-    async with billing.database.reading() as session:
-        return await queries.balance(session, user_id)
+    return await reads.balance(billing.database, user_id)
 
 
 @put("/v1/users/{user_id:uuid}/balance", guards=[requires("balances:manage")])
@@ -227,8 +251,7 @@ async def set_balance(
 @get("/v1/users/{user_id:uuid}/usage", guards=[requires("usage:read")])
 async def usage_of_user(user_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[UserUsage]:
     await owners.may_see_user(billing.core, caller, user_id)
-    async with billing.database.reading() as session:
-        return await usage.user_usage(session, user_id, billing.now())
+    return await reads.user_usage(billing.database, user_id, billing.now())
 
 
 @get("/v1/users/{user_id:uuid}/usage/days", guards=[requires("usage:read")])
@@ -239,11 +262,13 @@ async def usage_days(user_id: FromPath[UUID], billing: Stand, caller: Who, days:
 
 
 @get("/v1/devices/{device_id:uuid}/usage", guards=[requires("usage:read")])
-async def usage_of_device(device_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[DeviceUsage]:
+async def usage_of_device(
+    device_id: FromPath[UUID], billing: Stand, request: Request[Any, Any, Any]
+) -> Answer[DeviceUsage]:
+    caller = caller_of(request)
     await owners.may_see_device(billing.core, caller, device_id)
     user_id = _own_id(caller) if caller.data_scope == "self" else None
-    async with billing.database.reading() as session:
-        return await usage.device_usage(session, device_id, billing.now(), user_id=user_id)
+    return await reads.device_usage(billing.database, device_id, billing.now(), user_id=user_id)
 
 
 @post("/v1/usage-records", guards=[requires("usage:record")])
@@ -274,8 +299,9 @@ async def billing_statistics(billing: Stand, caller: Who) -> Answer[BillingStati
 
 
 HANDLERS = [
-    list_plans, create_plan, get_plan, change_plan, delete_plan,
+    list_plans, create_plan, plans_batch, get_plan, change_plan, delete_plan,
     list_orders, create_order, orders_batch, get_order, change_order, cancel_order,
+    orders_of_many, balances, usage_of_users, usage_of_devices,
     orders_of, balance_of, set_balance, usage_of_user, usage_days,
     usage_of_device, record_usage, get_usage_record, billing_statistics,
 ]  # fmt: skip
@@ -322,14 +348,6 @@ def _own_id(caller: Caller) -> UUID:
         raise Invalid("A service has no things of its own: name the user") from None
 
 
-def _ids(text: str) -> list[UUID]:
-    try:
-        found = list(dict.fromkeys(UUID(part) for part in text.split(",") if part))
-    except ValueError:
-        raise Invalid("ids must be UUIDs with commas between", errors=[_wrong_ids]) from None
-    if len(found) > MOST_IDS:
-        raise Invalid(f"At most {MOST_IDS} ids at once", errors=[_wrong_ids])
-    return found
-
-
-_wrong_ids = FieldError(field="ids", message=f"1 to {MOST_IDS} UUIDs with commas between")
+def _sees_all(caller: Caller) -> None:
+    if caller.data_scope != "all":
+        raise Forbidden("Several at once are for who sees all tenants")

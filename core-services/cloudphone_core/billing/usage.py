@@ -6,45 +6,18 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, Row, and_, cast, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, and_, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
 from cloudphone_shared.auth import Caller
-from cloudphone_shared.contracts.billing import DeviceUsage, UsageDay, UsageRecord, UserUsage
+from cloudphone_shared.contracts.billing import UsageDay, UsageRecord
 from cloudphone_shared.contracts.common import Answer
 from cloudphone_shared.database.versions import versions_of
 from cloudphone_shared.errors import NotFound
 
 from .models import UsageRow
-from .periods import Interval, last_days, month_of, seconds_by_day
-
-
-async def device_usage(
-    session: AsyncSession, device_id: UUID, now: datetime, *, user_id: UUID | None = None
-) -> Answer[DeviceUsage]:
-    """Of the user's runs alone where one is named: what a device did for its earlier holders is not the next one's."""
-    month = month_of(now)
-    whose = [UsageRow.device_id == device_id, *([UsageRow.user_id == user_id] if user_id else [])]
-    row = (await session.execute(select(*_columns(month)).where(*whose))).one()
-    shown = await versions_of(session, entities.usage(device_id))
-    return Answer(data=_usage(device_id, row, month), entities=shown)
-
-
-async def user_usage(session: AsyncSession, user_id: UUID, now: datetime) -> Answer[UserUsage]:
-    month = month_of(now)
-    per_device = select(*_columns(month), UsageRow.device_id).where(UsageRow.user_id == user_id)
-    rows = (await session.execute(per_device.group_by(UsageRow.device_id))).all()
-    devices = [_usage(row.device_id, row, month) for row in rows if row.runs]
-    devices.sort(key=lambda device: (-device.seconds, device.device_id))
-    usage = UserUsage(
-        user_id=user_id,
-        period_start=month.start,
-        period_end=month.end,
-        seconds=sum(device.seconds for device in devices),
-        devices=devices,
-    )
-    return Answer(data=usage, entities=await _shown(session, user_id, [row.device_id for row in rows]))
+from .periods import Interval, last_days, seconds_by_day
 
 
 async def usage_days(session: AsyncSession, user_id: UUID, now: datetime, days: int) -> Answer[list[UsageDay]]:
@@ -67,7 +40,8 @@ async def usage_record(session: AsyncSession, caller: Caller, run_id: UUID) -> A
     return Answer(data=msgspec.convert(row, UsageRecord, from_attributes=True), entities=shown)
 
 
-def _columns(month: Interval) -> list[ColumnElement[Any]]:
+def usage_columns(month: Interval) -> list[ColumnElement[Any]]:
+    """Of a set of runs: what `DeviceUsage` says of them; the month's ends may be parameters."""
     started, stopped = UsageRow.started_at, UsageRow.stopped_at
     touches = and_(started < month.end, or_(stopped.is_(None), stopped > month.start, started >= month.start))
     within = func.least(stopped, month.end) - func.greatest(started, month.start)
@@ -78,18 +52,6 @@ def _columns(month: Interval) -> list[ColumnElement[Any]]:
         func.max(func.greatest(started, month.start)).filter(touches, stopped.is_(None)).label("open_since"),
         func.max(started).label("last_run_at"),
     ]
-
-
-def _usage(device_id: UUID, row: Row[Any], month: Interval) -> DeviceUsage:
-    return DeviceUsage(
-        device_id=device_id,
-        period_start=month.start,
-        period_end=month.end,
-        seconds=row.seconds,
-        runs=row.runs,
-        open_since=row.open_since,
-        last_run_at=row.last_run_at,
-    )
 
 
 async def _shown(session: AsyncSession, user_id: UUID, device_ids: list[UUID]) -> dict[str, int]:

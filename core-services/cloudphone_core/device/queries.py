@@ -1,6 +1,6 @@
 """What can be read of devices: contracts with their versions, in one snapshot, within the caller's data scope."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from uuid import UUID
 
 import msgspec
@@ -10,12 +10,11 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from cloudphone_shared import entities
 from cloudphone_shared.auth import Caller
-from cloudphone_shared.contracts.common import Answer, Many, Page
+from cloudphone_shared.contracts.common import Answer, Page
 from cloudphone_shared.contracts.device import (
     Device,
     DeviceState,
     DeviceStatistics,
-    DeviceSummary,
     NodeSummary,
     StateChange,
     TemplateSummary,
@@ -57,16 +56,6 @@ def knows_the_fleet(caller: Caller) -> bool:
     return caller.kind == "service" or caller.role != "customer"
 
 
-async def device(session: AsyncSession, caller: Caller, device_id: UUID) -> Answer[Device]:
-    """Raises NotFound, also for a device outside the caller's data scope."""
-    found = (await session.execute(_whole(device_id))).one_or_none()
-    if found is None or not caller.sees(found[0].tenant_id, found[0].owner_id):
-        raise NotFound(entities=await versions_of(session, entities.device(device_id)))
-    row, node, template = found
-    versions = await versions_of(session, *_shown(row, caller))
-    return Answer(data=_device(row, node, template, versions, caller), entities=versions)
-
-
 async def changed_device(
     session: AsyncSession, caller: Caller, device_id: UUID, announced: dict[str, int]
 ) -> Answer[Device]:
@@ -99,24 +88,6 @@ async def device_ids(
         session, statement, SORTS.parse(sort), cursors=cursors, scope=scope, cursor=cursor, limit=limit
     )
     return Answer(data=Page(items=listing.items, next_cursor=listing.next_cursor), entities={})
-
-
-async def cards(session: AsyncSession, caller: Caller, device_ids: Sequence[UUID]) -> Answer[Many[DeviceSummary]]:
-    rows = await session.scalars(
-        sa.select(DeviceRow).where(DeviceRow.id.in_(device_ids), DeviceRow.deleted_at.is_(None), _seen_by(caller))
-    )
-    seen = {row.id: row for row in rows}
-    versions = await versions_of(session, *(entities.device(device_id) for device_id in device_ids))
-    found: dict[str, Answer[DeviceSummary]] = {}
-    absent: dict[str, dict[str, int]] = {}
-    for device_id in device_ids:
-        entity = entities.device(device_id)
-        if row := seen.get(device_id):
-            card = _summary(row, versions[entity], caller)
-            found[str(device_id)] = Answer(data=card, entities={entity: versions[entity]})
-        else:
-            absent[str(device_id)] = {entity: versions[entity]}
-    return Answer(data=Many(found=found, absent=absent), entities={})
 
 
 async def devices_of(session: AsyncSession, caller: Caller, user_id: UUID) -> Answer[list[UUID]]:
@@ -234,21 +205,4 @@ def _device(
         created_at=row.created_at,
         updated_at=row.updated_at,
         version=versions[entities.device(row.id)],
-    )
-
-
-def _summary(row: DeviceRow, version: int, caller: Caller) -> DeviceSummary:
-    return DeviceSummary(
-        id=row.id,
-        tenant_id=row.tenant_id,
-        name=row.name,
-        owner_id=row.owner_id,
-        owner_name=row.owner_name,
-        state=row.state,
-        node_id=row.node_id if knows_the_fleet(caller) else None,
-        template_id=row.template_id,
-        tags=row.tags,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        version=version,
     )

@@ -19,6 +19,7 @@ from cloudphone_shared.contracts.device import (
     DeviceAssign,
     DeviceCreate,
     DevicePatch,
+    DevicesHeld,
     DeviceState,
     DeviceStatistics,
     DeviceSummary,
@@ -27,10 +28,11 @@ from cloudphone_shared.contracts.device import (
 from cloudphone_shared.contracts.user import User
 from cloudphone_shared.database import DEFAULT_LIMIT, MAX_LIMIT, Cursors, Database, Reply, idempotent, request_hash
 from cloudphone_shared.errors import FieldError, Forbidden, Invalid, NotFound
-from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.app import caller_of, requires
+from cloudphone_shared.http.batches import Ids, parse_ids
 from cloudphone_shared.http.preconditions import etag, expected_version
 
-from . import queries, service
+from . import queries, reads, service
 
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
 IdempotencyKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
@@ -79,13 +81,28 @@ async def list_devices(
 
 @get("/v1/devices/batch", guards=[requires("devices:read")])
 async def get_cards(
+    caller: NamedDependency[Caller], database: NamedDependency[Database], ids: Ids
+) -> Answer[Many[DeviceSummary]]:
+    return await reads.cards(database, caller, parse_ids(ids))
+
+
+@get("/v1/devices/batch/full", guards=[requires("devices:read")])
+async def get_devices(
+    caller: NamedDependency[Caller], database: NamedDependency[Database], ids: Ids
+) -> Answer[Many[Device]]:
+    return await reads.devices(database, caller, parse_ids(ids))
+
+
+@get("/v1/users/devices/batch", guards=[requires("devices:read")])
+async def get_devices_held(
     caller: NamedDependency[Caller],
     database: NamedDependency[Database],
-    ids: Annotated[str, QueryParameter(max_length=MAX_LIMIT * 40)],
-) -> Answer[Many[DeviceSummary]]:
-    device_ids = _parse_ids(ids)
-    async with database.reading() as session:
-        return await queries.cards(session, caller, device_ids)
+    ids: Ids,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+) -> Answer[Many[DevicesHeld]]:
+    if caller.data_scope != "all":
+        raise Forbidden("Several users' devices are for who sees all tenants")
+    return await reads.held_by(database, caller, parse_ids(ids), limit)
 
 
 @get("/v1/devices/statistics", guards=[requires("devices:read")])
@@ -119,10 +136,9 @@ async def create_device(
 
 @get("/v1/devices/{device_id:uuid}", guards=[requires("devices:read")])
 async def get_device(
-    device_id: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
+    device_id: FromPath[UUID], request: Request[Any, Any, Any], database: NamedDependency[Database]
 ) -> Response[Answer[Device]]:
-    async with database.reading() as session:
-        return _versioned(await queries.device(session, caller, device_id))
+    return _versioned(await reads.device(database, caller_of(request), device_id))
 
 
 @patch("/v1/devices/{device_id:uuid}", guards=[requires("devices:write")])
@@ -231,18 +247,6 @@ def _versioned(answer: Answer[Device]) -> Response[Answer[Device]]:
     return Response(answer, headers={"ETag": etag(answer.data.version)}, status_code=200)
 
 
-def _parse_ids(text: str) -> list[UUID]:
-    """Each once. Raises Invalid for anything but 1 to 100 UUIDs with commas between."""
-    try:
-        found = list(dict.fromkeys(UUID(part) for part in text.split(",")))
-    except ValueError:
-        found = []
-    if not 1 <= len(found) <= MAX_LIMIT:
-        message = f"must be 1 to {MAX_LIMIT} ids with commas between"
-        raise Invalid(f"ids {message}", errors=[FieldError(field="ids", message=message)])
-    return found
-
-
 async def _owner(core: CoreClients, user_id: UUID) -> User:
     try:
         return await core.user.get(user_id)
@@ -269,6 +273,8 @@ async def _tenant_of(caller: Caller, wanted: UUID | None, core: CoreClients) -> 
 DEVICE_ROUTES = [
     list_devices,
     get_cards,
+    get_devices,
+    get_devices_held,
     get_statistics,
     create_device,
     get_device,

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
 from cloudphone_shared.auth import Caller
-from cloudphone_shared.contracts.common import Answer, Many, Page
+from cloudphone_shared.contracts.common import Answer, Page
 from cloudphone_shared.contracts.user import Role, Tenant, User, UserStatistics, UserStatus
 from cloudphone_shared.database import Cursors, Sorts, page, versions_of
 from cloudphone_shared.errors import NotFound
@@ -42,28 +42,6 @@ async def user_answer(session: AsyncSession, user: UserRow, touched: Mapping[str
     """`touched`: what else the transaction changed, with the versions it gave."""
     answer = (await _answers(session, [user]))[user.id]
     return Answer(data=answer.data, entities={**(touched or {}), **answer.entities})
-
-
-async def find_user(session: AsyncSession, caller: Caller, user_id: UUID) -> Answer[User]:
-    """Raises NotFound."""
-    user = await session.get(UserRow, user_id)
-    if user is None or not is_seen(caller, user):
-        raise await not_found(session, user_id)
-    return await user_answer(session, user)
-
-
-async def find_users(session: AsyncSession, caller: Caller, user_ids: Sequence[UUID]) -> Answer[Many[User]]:
-    rows = await session.scalars(select(UserRow).where(UserRow.id.in_(user_ids), seen_by(caller)))
-    found = await _answers(session, rows.all())
-    absent = [entities.user(user_id) for user_id in user_ids if user_id not in found]
-    versions = await versions_of(session, *absent)
-    return Answer(
-        data=Many(
-            found={str(user_id): answer for user_id, answer in found.items()},
-            absent={entity.partition(":")[2]: {entity: version} for entity, version in versions.items()},
-        ),
-        entities={},
-    )
 
 
 async def list_users(

@@ -27,12 +27,13 @@ from cloudphone_shared.contracts.user import (
     UserStatus,
     UserSuspend,
 )
-from cloudphone_shared.database import DEFAULT_LIMIT, MAX_LIMIT, Cursors, Database, Reply, idempotent, request_hash
+from cloudphone_shared.database import DEFAULT_LIMIT, Cursors, Database, Reply, idempotent, request_hash
 from cloudphone_shared.errors import FieldError, Forbidden, Invalid
-from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.app import caller_of, requires
+from cloudphone_shared.http.batches import Ids, parse_ids
 from cloudphone_shared.http.preconditions import etag, expected_version
 
-from . import queries, service
+from . import queries, reads, service
 from .models import UserRow
 from .passwords import Passwords
 
@@ -72,11 +73,9 @@ async def list_users(
 async def get_users(
     caller: NamedDependency[Caller],
     database: NamedDependency[Database],
-    ids: Annotated[str, QueryParameter(max_length=MAX_LIMIT * 40)],
+    ids: Ids,
 ) -> Answer[Many[User]]:
-    user_ids = _parse_ids(ids)
-    async with database.reading() as session:
-        return await queries.find_users(session, caller, user_ids)
+    return await reads.users(database, caller, parse_ids(ids))
 
 
 @get("/v1/users/most-active", guards=[requires("users:read")])
@@ -99,16 +98,14 @@ async def get_statistics(
 
 @get("/v1/users/me", guards=[requires("users:read")])
 async def get_me(caller: NamedDependency[Caller], database: NamedDependency[Database]) -> Response[Answer[User]]:
-    async with database.reading() as session:
-        return _versioned(await queries.find_user(session, caller, own_id(caller)))
+    return _versioned(await reads.user(database, caller, own_id(caller)))
 
 
 @get("/v1/users/{user_id:uuid}", guards=[requires("users:read")])
 async def get_user(
-    user_id: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
+    user_id: FromPath[UUID], request: Request[Any, Any, Any], database: NamedDependency[Database]
 ) -> Response[Answer[User]]:
-    async with database.reading() as session:
-        return _versioned(await queries.find_user(session, caller, user_id))
+    return _versioned(await reads.user(database, caller_of(request), user_id))
 
 
 @post("/v1/users", guards=[requires("users:manage")])
@@ -228,16 +225,6 @@ def _versioned(answer: Answer[User]) -> Response[Answer[User]]:
 def _created(answer: Answer[User]) -> Reply:
     headers = {"Location": f"/v1/users/{answer.data.id}", "ETag": etag(answer.data.version)}
     return Reply.of(answer, status=201, headers=headers)
-
-
-def _parse_ids(text: str) -> list[UUID]:
-    try:
-        ids = list(dict.fromkeys(UUID(part) for part in text.split(",") if part))
-    except ValueError:
-        raise Invalid("ids must be UUIDs separated by commas") from None
-    if not 1 <= len(ids) <= MAX_LIMIT:
-        raise Invalid(f"ids must be 1 to {MAX_LIMIT}")
-    return ids
 
 
 def _now() -> datetime:

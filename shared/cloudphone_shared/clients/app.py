@@ -16,7 +16,7 @@ from ..contracts.app import (
     InstallationPatch,
 )
 from ..contracts.common import Many, Page
-from ..http.client import ServiceClient, path_of
+from ..http.client import ServiceClient, joined, path_of
 from .listing import Listing
 
 
@@ -41,10 +41,14 @@ class AppClient:
             path_of("/v1/devices/{}/installations", device_id), list[Installation], bearer=bearer
         )
 
+    async def installations_of(self, device_ids: Sequence[UUID | str]) -> Many[list[Installation]]:
+        """As `installations`, of several devices."""
+        params = {"ids": joined(device_ids)}
+        return await self.http.get("/v1/devices/installations", Many[list[Installation]], params=params)
+
     async def installation_counts(self, device_ids: Sequence[UUID | str]) -> Many[int]:
         """How many apps stand installed, per device."""
-        ids = ",".join(str(device_id) for device_id in device_ids)
-        return await self.http.get("/v1/devices/installation-counts", Many[int], params={"ids": ids})
+        return await self.http.get("/v1/devices/installation-counts", Many[int], params={"ids": joined(device_ids)})
 
     async def statistics(self, *, bearer: Bearer | None = None) -> AppStatistics:
         return await self.http.get("/v1/apps/statistics", AppStatistics, bearer=bearer)

@@ -23,7 +23,7 @@ from ..contracts.billing import (
     UserUsage,
 )
 from ..contracts.common import Many, Page
-from ..http.client import ServiceClient, path_of
+from ..http.client import ServiceClient, joined, path_of
 from .listing import Listing
 
 
@@ -38,12 +38,16 @@ class BillingClient:
     async def plan(self, plan_id: UUID | str, *, bearer: Bearer | None = None) -> Plan:
         return await self.http.get(path_of("/v1/plans/{}", plan_id), Plan, bearer=bearer)
 
+    async def plans_of(self, plan_ids: Sequence[UUID | str]) -> Many[Plan]:
+        return await self.http.get("/v1/plans/batch", Many[Plan], params={"ids": joined(plan_ids)})
+
     async def order(self, order_id: UUID | str, *, bearer: Bearer | None = None) -> Order:
         return await self.http.get(path_of("/v1/orders/{}", order_id), Order, bearer=bearer)
 
     async def orders(self, order_ids: Sequence[UUID | str], *, bearer: Bearer | None = None) -> Many[OrderSummary]:
-        ids = ",".join(str(order_id) for order_id in order_ids)
-        return await self.http.get("/v1/orders/batch", Many[OrderSummary], params={"ids": ids}, bearer=bearer)
+        return await self.http.get(
+            "/v1/orders/batch", Many[OrderSummary], params={"ids": joined(order_ids)}, bearer=bearer
+        )
 
     async def order_page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[UUID]:
         """The page's ids only. Filters: `state`, `userId`, `deviceId`, `planId`, `tenantId`."""
@@ -60,6 +64,20 @@ class BillingClient:
     async def usage(self, device_id: UUID | str, *, bearer: Bearer | None = None) -> DeviceUsage:
         """The present period's; zeros for a device that never ran."""
         return await self.http.get(path_of("/v1/devices/{}/usage", device_id), DeviceUsage, bearer=bearer)
+
+    async def latest_orders(self, user_ids: Sequence[UUID | str]) -> Many[list[OrderSummary]]:
+        """As `orders_of`, of several users."""
+        return await self.http.get("/v1/users/orders", Many[list[OrderSummary]], params={"ids": joined(user_ids)})
+
+    async def balances(self, user_ids: Sequence[UUID | str]) -> Many[Balance | None]:
+        """None before a user's first transfer."""
+        return await self.http.get("/v1/users/balances", Many[Balance | None], params={"ids": joined(user_ids)})
+
+    async def usage_of_devices(self, device_ids: Sequence[UUID | str]) -> Many[DeviceUsage]:
+        return await self.http.get("/v1/devices/usage", Many[DeviceUsage], params={"ids": joined(device_ids)})
+
+    async def usage_of_users(self, user_ids: Sequence[UUID | str]) -> Many[UserUsage]:
+        return await self.http.get("/v1/users/usage", Many[UserUsage], params={"ids": joined(user_ids)})
 
     async def usage_of_user(self, user_id: UUID | str, *, bearer: Bearer | None = None) -> UserUsage:
         return await self.http.get(path_of("/v1/users/{}/usage", user_id), UserUsage, bearer=bearer)

@@ -10,6 +10,7 @@ from ..contracts.device import (
     DeviceAssign,
     DeviceCreate,
     DevicePatch,
+    DevicesHeld,
     DeviceStatistics,
     DeviceSummary,
     Node,
@@ -20,7 +21,7 @@ from ..contracts.device import (
     TemplateCreate,
     TemplatePatch,
 )
-from ..http.client import ServiceClient, path_of
+from ..http.client import ServiceClient, joined, path_of
 from .listing import Listing
 
 
@@ -32,8 +33,17 @@ class DeviceClient:
         return await self.http.get(path_of("/v1/devices/{}", device_id), Device, bearer=bearer)
 
     async def get_many(self, device_ids: Sequence[UUID | str], *, bearer: Bearer | None = None) -> Many[DeviceSummary]:
-        ids = ",".join(str(device_id) for device_id in device_ids)
-        return await self.http.get("/v1/devices/batch", Many[DeviceSummary], params={"ids": ids}, bearer=bearer)
+        return await self.http.get(
+            "/v1/devices/batch", Many[DeviceSummary], params={"ids": joined(device_ids)}, bearer=bearer
+        )
+
+    async def get_many_full(self, device_ids: Sequence[UUID | str]) -> Many[Device]:
+        return await self.http.get("/v1/devices/batch/full", Many[Device], params={"ids": joined(device_ids)})
+
+    async def held_by(self, user_ids: Sequence[UUID | str], most: int) -> Many[DevicesHeld]:
+        """Of each user the first `most` devices by name (1–100), with how many there are."""
+        params = {"ids": joined(user_ids), "limit": most}
+        return await self.http.get("/v1/users/devices/batch", Many[DevicesHeld], params=params)
 
     async def page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[UUID]:
         """The page's ids only: cards come from the cache. Filters: `state`, `ownerId`, `nodeId`, `tag`, `tenantId`,

@@ -19,7 +19,7 @@ from ..contracts.user import (
     UserStatistics,
     UserSuspend,
 )
-from ..http.client import ServiceClient, path_of
+from ..http.client import ServiceClient, joined, path_of
 from .listing import Listing
 
 
@@ -47,8 +47,7 @@ class UserClient:
         return await self.http.get(path_of("/v1/users/{}", user_id), User, bearer=bearer)
 
     async def get_many(self, user_ids: Sequence[UUID | str], *, bearer: Bearer | None = None) -> Many[User]:
-        ids = ",".join(str(user_id) for user_id in user_ids)
-        return await self.http.get("/v1/users/batch", Many[User], params={"ids": ids}, bearer=bearer)
+        return await self.http.get("/v1/users/batch", Many[User], params={"ids": joined(user_ids)}, bearer=bearer)
 
     async def page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[User]:
         """Filters: `status`, `role`, `tenantId`."""

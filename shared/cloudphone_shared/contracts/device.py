@@ -78,6 +78,13 @@ class DeviceSummary(Contract, frozen=True, kw_only=True):
     version: int
 
 
+class DevicesHeld(Contract, frozen=True, kw_only=True):
+    """`total` devices that a user holds, the first of them by name. Depends on `devices-of:<userId>` and each one."""
+
+    total: int
+    items: list[DeviceSummary]
+
+
 class DeviceCreate(Request, frozen=True, kw_only=True):
     """`tenant_id` defaults to the caller's; only a caller who sees all tenants may name another."""
 

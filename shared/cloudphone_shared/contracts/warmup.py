@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from .common import Contract, Request
 
-RunState = Literal["queued", "running", "succeeded", "failed"]
+RunState = Literal["queued", "running", "succeeded", "partial", "failed"]
 Outcome = Literal["filled", "skipped", "failed"]
 
 
@@ -22,7 +22,8 @@ class WarmupFailure(Contract, frozen=True, kw_only=True):
 class WarmupRun(Contract, frozen=True, kw_only=True):
     """One run: `total` views planned, of which `filled`, `skipped` (fresh already) and `failed` so far.
 
-    A run fails when no view could be planned, or when its process died; single views that fail are counted.
+    A run is partial when some of it failed, a single view or a BFF that could not plan: see `failures`. It fails when
+    nothing could be planned, when every view failed, or when its process died.
     """
 
     id: UUID
@@ -70,11 +71,11 @@ class WarmupPlan(Contract, frozen=True, kw_only=True):
 
 
 class WarmupFill(Request, frozen=True, kw_only=True):
-    keys: Annotated[list[WarmupKey], Meta(min_length=1, max_length=50)]
+    keys: Annotated[list[WarmupKey], Meta(min_length=1, max_length=100)]
 
 
 class WarmupResult(Contract, frozen=True, kw_only=True):
-    """`reason` says why it failed; `ms` what it took."""
+    """`reason` says why it failed; `ms` what it took: its share of the batch that it was composed in."""
 
     key: str
     outcome: Outcome

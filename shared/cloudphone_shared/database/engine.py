@@ -1,5 +1,6 @@
 """A service's connection to its PostgreSQL schema: one session per use case."""
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from ..errors import Unavailable
+from .reads import Row, Statement
 
 CONNECT_SECONDS = 3.0
 POOL_WAIT_SECONDS = 3.0
@@ -22,9 +24,10 @@ _OUTAGES = ("08", "53", "57P", "57014", "40001", "40P01", "55P03")
 
 
 class Database:
-    """`url` is `postgresql://…` (`sslmode` understood). At most `pool_size` connections; who finds none waits 3 s.
+    """`url` is `postgresql://…` (`sslmode` understood). At most `pool_size` connections for sessions, and half as many
+    for `rows`; who finds none waits 3 s.
 
-    Where the database gives no answer, both kinds of session raise Unavailable.
+    Where the database gives no answer, all three raise Unavailable.
     """
 
     def __init__(
@@ -35,6 +38,12 @@ class Database:
         self.url = url
         self.schema = schema
         self.service = service
+        settings = {
+            "application_name": f"cloudphone {service}",
+            "statement_timeout": str(statement_timeout_ms),
+            "idle_in_transaction_session_timeout": "60000",
+            "jit": "off",
+        }
         self._engine = create_async_engine(
             sqlalchemy_url(url),
             isolation_level="READ COMMITTED",
@@ -44,21 +53,19 @@ class Database:
             pool_use_lifo=True,
             json_serializer=_json,
             json_deserializer=msgspec.json.decode,
-            connect_args={
-                "timeout": CONNECT_SECONDS,
-                "server_settings": {
-                    "application_name": f"cloudphone {service}",
-                    "statement_timeout": str(statement_timeout_ms),
-                    "idle_in_transaction_session_timeout": "60000",
-                    "jit": "off",
-                },
-            },
+            connect_args={"timeout": CONNECT_SECONDS, "server_settings": settings},
         )
         event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
         snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         info = {"schema": schema, "service": service}
         self._writing = async_sessionmaker(self._engine, expire_on_commit=False, info=info)
         self._reading = async_sessionmaker(snapshot, expire_on_commit=False, info=info)
+        self._direct = Direct(
+            asyncpg_url(url),
+            size=max(1, pool_size // 2),
+            timeout=CONNECT_SECONDS,
+            server_settings=settings,
+        )
 
     def writing(self) -> AbstractAsyncContextManager[AsyncSession]:
         """One READ COMMITTED transaction: committed at the end of the block, rolled back by any exception."""
@@ -67,6 +74,17 @@ class Database:
     def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
         """One REPEATABLE READ, READ ONLY transaction: versions and data of one snapshot."""
         return self._transaction(self._reading)
+
+    async def rows(self, statement: Statement, **parameters: object) -> list[Row]:
+        """One statement in a snapshot of its own: no transaction, no ORM, a quarter of a session's cost."""
+        try:
+            return await self._direct.fetch(statement.sql, statement.arguments(parameters))
+        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+            raise Unavailable(self._name, f"{error!r}") from error
+        except asyncpg.PostgresError as error:
+            if _is_outage(getattr(error, "sqlstate", None)):
+                raise Unavailable(self._name, f"{error!r}") from error
+            raise
 
     async def ready(self) -> bool:
         try:
@@ -77,6 +95,7 @@ class Database:
         return True
 
     async def close(self) -> None:
+        await self._direct.close()
         await self._engine.dispose()
 
     @asynccontextmanager
@@ -104,6 +123,33 @@ class Database:
     @property
     def _name(self) -> str:
         return f"{self.service} database"
+
+
+class Direct:
+    """A pool of bare connections, opened as they are needed. What runs on them leaves nothing to be reset."""
+
+    def __init__(self, url: str, *, size: int, timeout: float, server_settings: dict[str, str]) -> None:
+        self._open: dict[str, Any] = {
+            "dsn": url, "min_size": 0, "max_size": size, "timeout": timeout, "server_settings": server_settings,
+            "reset": _nothing_to_reset,
+        }  # fmt: skip
+        self._pool: Any = None
+        self._opening = asyncio.Lock()
+
+    async def fetch(self, sql: str, arguments: list[object]) -> list[Row]:
+        if self._pool is None:
+            async with self._opening:
+                self._pool = self._pool or await asyncpg.create_pool(**self._open)  # pyright: ignore
+        async with self._pool.acquire(timeout=POOL_WAIT_SECONDS) as connection:
+            return await connection.fetch(sql, *arguments)
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+
+
+async def _nothing_to_reset(connection: Any) -> None:
+    pass
 
 
 def sqlalchemy_url(url: str) -> str:

@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
-from urllib.parse import quote
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
-from httpx_aiohttp import AiohttpTransport
 
 from ..auth import Bearer
 from ..contracts.common import Answer
@@ -16,6 +15,7 @@ from ..errors import DomainError, Invalid, Unavailable, decode_problem
 from ..observability.tracing import inject, span
 from .breaker import Breaker, RetryBudget
 from .context import DEADLINE_HEADER, REQUEST_ID_HEADER, remaining_seconds, request_id
+from .wire import Http11, Httpx, Reply, Wire, WireError
 
 T = TypeVar("T")
 OnAnswer = Callable[[str, Mapping[str, int], int | None], None]
@@ -28,6 +28,11 @@ _TIMED_OUT = "it gave no answer in time"
 _IDEMPOTENT = frozenset({"GET", "PUT", "DELETE"})
 
 
+_LONGEST_TARGET = 65_536
+_LONGEST_HEADER = 8_000
+_UNSENDABLE = "A parameter or header is too long, or has characters that it cannot have"
+
+
 def _nobody(service: str, entities: Mapping[str, int], seq: int | None) -> None:
     pass
 
@@ -35,6 +40,18 @@ def _nobody(service: str, entities: Mapping[str, int], seq: int | None) -> None:
 def path_of(template: str, *parts: object) -> str:
     """`path_of("/v1/devices/{}", id)`: every part percent-encoded, so none can leave its place."""
     return template.format(*(quote(str(part), safe="") for part in parts))
+
+
+def joined(ids: Sequence[object]) -> str:
+    """Ids as a batch's query takes them."""
+    return ",".join(map(str, ids))
+
+
+class _Asked(NamedTuple):
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes | None
 
 
 class ServiceClient:
@@ -60,19 +77,18 @@ class ServiceClient:
     ) -> None:
         self.service = service
         self.breaker = breaker or Breaker()
-        longest = max(timeout, write_timeout)
-        self._http = httpx.AsyncClient(base_url=base_url, transport=transport or AiohttpTransport(), timeout=longest)
+        self._wire: Wire = Http11(base_url) if transport is None else Httpx(base_url, transport)
         self._bearer = bearer
         self._on_answer = on_answer
         self._on_unauthorized = on_unauthorized
         self._timeout = timeout
-        self._write_timeout = longest
+        self._write_timeout = max(timeout, write_timeout)
         self._slots = asyncio.Semaphore(concurrency)
         self._retries = RetryBudget()
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._wire.close()
 
     async def get(
         self, path: str, into: type[T], *, params: Mapping[str, Any] | None = None, bearer: Bearer | None = None
@@ -110,27 +126,18 @@ class ServiceClient:
         headers: Mapping[str, str] | None = None,
     ) -> Answer[T]:
         """The service's answer with its entities, which `on_answer` has been told of, also when it is a refusal."""
-        request = self._request(method, path, params, body, await self._headers(bearer, body is not None, headers))
-        response = await self._exchange(request, retry=method in _IDEMPOTENT or "Idempotency-Key" in request.headers)
-        if response.status_code >= 400:
+        asked = _Asked(
+            method,
+            _target(path, params),
+            _checked(await self._headers(bearer, body is not None, headers)),
+            None if body is None else msgspec.json.encode(body),
+        )
+        response = await self._exchange(asked, retry=method in _IDEMPOTENT or "Idempotency-Key" in asked.headers)
+        if response.status >= 400:
             raise self._refusal(response, own=bearer is None)
         answer: Answer[T] = self._decode(response, into)
         self._on_answer(self.service, answer.entities, answer.seq)
         return answer
-
-    def _request(
-        self, method: str, path: str, params: Mapping[str, Any] | None, body: object, headers: Mapping[str, str]
-    ) -> httpx.Request:
-        try:
-            return self._http.build_request(
-                method,
-                path,
-                params={name: value for name, value in (params or {}).items() if value is not None} or None,
-                content=None if body is None else msgspec.json.encode(body),
-                headers=headers,
-            )
-        except (httpx.InvalidURL, UnicodeError):
-            raise Invalid("A parameter or header is too long, or has characters that it cannot have") from None
 
     async def _headers(self, bearer: Bearer | None, body: bool, more: Mapping[str, str] | None) -> dict[str, str]:
         headers = {"Accept": "application/json", **(more or {})}
@@ -143,62 +150,59 @@ class ServiceClient:
             headers[REQUEST_ID_HEADER] = rid
         return headers
 
-    async def _exchange(self, request: httpx.Request, *, retry: bool) -> httpx.Response:
+    async def _exchange(self, asked: _Asked, *, retry: bool) -> Reply:
         self._retries.earn()
         try:
-            return await self._once(request)
+            return await self._once(asked)
         except Unavailable as error:
             left = remaining_seconds()
             if not retry or (left is not None and left < 0.05) or self.breaker.state != "closed":
                 raise
             if error.reason == _TIMED_OUT or not self._retries.spend():
                 raise
-        return await self._once(request)
+        return await self._once(asked)
 
-    async def _once(self, request: httpx.Request) -> httpx.Response:
-        most = self._timeout if request.method == "GET" else self._write_timeout
+    async def _once(self, asked: _Asked) -> Reply:
+        most = self._timeout if asked.method == "GET" else self._write_timeout
         allowed = _allowed(self.service, most)
         if not self.breaker.admits():
             raise Unavailable(self.service, "the breaker is open")
         started = time.monotonic()
         try:
-            response = await self._within(allowed, request)
+            response = await self._within(allowed, asked)
         except asyncio.CancelledError:
             self.breaker.abandon()
             raise
-        except (TimeoutError, httpx.TimeoutException):
+        except TimeoutError:
             if allowed < most * _FAIR_SHARE:
                 self.breaker.abandon()
             else:
                 self.breaker.record(ok=False, seconds=time.monotonic() - started)
             raise Unavailable(self.service, _TIMED_OUT) from None
-        except httpx.HTTPError as error:
+        except WireError as error:
             self.breaker.record(ok=False, seconds=time.monotonic() - started)
-            raise Unavailable(self.service, f"{type(error).__name__}: {error}") from error
+            raise Unavailable(self.service, str(error)) from error
         # A write may take long by its nature; only reads show that a service has become slow.
-        seconds = time.monotonic() - started if request.method == "GET" else 0.0
-        self.breaker.record(ok=response.status_code < 500, seconds=seconds)
-        if response.status_code >= 500:
-            raise Unavailable(self.service, f"it answered {response.status_code}")
+        seconds = time.monotonic() - started if asked.method == "GET" else 0.0
+        self.breaker.record(ok=response.status < 500, seconds=seconds)
+        if response.status >= 500:
+            raise Unavailable(self.service, f"it answered {response.status}")
         return response
 
-    async def _within(self, seconds: float, request: httpx.Request) -> httpx.Response:
+    async def _within(self, seconds: float, asked: _Asked) -> Reply:
         async with asyncio.timeout(seconds) as limit, self._slots:
-            self._stamp(request, limit)
-            with span("http.client", service=self.service, method=request.method):
-                inject(request.headers)
-                return await self._http.send(request)
+            if (when := limit.when()) is not None:
+                left = when - asyncio.get_running_loop().time()
+                asked.headers[DEADLINE_HEADER] = str(max(1, int(left * 1000)))
+            with span("http.client", service=self.service, method=asked.method):
+                inject(asked.headers)
+                return await self._wire.exchange(*asked)
 
-    def _stamp(self, request: httpx.Request, limit: asyncio.Timeout) -> None:
-        if (when := limit.when()) is not None:
-            left = when - asyncio.get_running_loop().time()
-            request.headers[DEADLINE_HEADER] = str(max(1, int(left * 1000)))
-
-    def _refusal(self, response: httpx.Response, *, own: bool) -> Exception:
+    def _refusal(self, response: Reply, *, own: bool) -> Exception:
         try:
-            problem = decode_problem(response.content)
+            problem = decode_problem(response.body)
         except msgspec.MsgspecError:
-            return Unavailable(self.service, f"it answered {response.status_code} without a problem document")
+            return Unavailable(self.service, f"it answered {response.status} without a problem document")
         if own and problem.status in (401, 403):
             if self._on_unauthorized:
                 self._on_unauthorized()
@@ -206,18 +210,39 @@ class ServiceClient:
         if problem.entities:
             self._on_answer(self.service, problem.entities, None)
         error = DomainError.of(problem)
-        if retry_after := response.headers.get("Retry-After"):
-            error.headers["Retry-After"] = retry_after
+        if response.retry_after:
+            error.headers["Retry-After"] = response.retry_after
         return error
 
-    def _decode(self, response: httpx.Response, into: type[T]) -> Answer[T]:
+    def _decode(self, response: Reply, into: type[T]) -> Answer[T]:
         decoder = self._decoders.get(into)
         if decoder is None:
             decoder = self._decoders[into] = msgspec.json.Decoder(Answer[into])
         try:
-            return decoder.decode(response.content)
+            return decoder.decode(response.body)
         except msgspec.MsgspecError as error:
             raise Unavailable(self.service, f"its answer is not what its contract says: {error}") from error
+
+
+def _target(path: str, params: Mapping[str, Any] | None) -> str:
+    given = [(name, value) for name, value in (params or {}).items() if value is not None]
+    if not given:
+        return path
+    try:
+        # Commas part a batch's ids, and stand for themselves.
+        target = f"{path}?{urlencode(given, safe=',')}"
+    except UnicodeError:
+        raise Invalid(_UNSENDABLE) from None
+    if len(target) > _LONGEST_TARGET:
+        raise Invalid(_UNSENDABLE)
+    return target
+
+
+def _checked(headers: dict[str, str]) -> dict[str, str]:
+    for value in headers.values():
+        if not (value.isascii() and value.isprintable()) or len(value) > _LONGEST_HEADER:
+            raise Invalid(_UNSENDABLE)
+    return headers
 
 
 def _allowed(service: str, most: float) -> float:

@@ -17,6 +17,7 @@ from cloudphone_shared.contracts.common import Name, Request
 from cloudphone_shared.errors import LimitExceeded, NotFound, Unavailable
 from cloudphone_shared.http.app import PUBLIC, create_app, requires
 from cloudphone_shared.http.context import DEADLINE_HEADER, REQUEST_ID_HEADER, deadline, remaining_seconds, request_id
+from tests.conditions import eventually
 from tests.signing import Signer, client_of
 
 pytestmark = pytest.mark.anyio
@@ -107,13 +108,20 @@ async def test_a_public_route_does_not_mind_a_bad_token(http: httpx.AsyncClient)
     assert (await http.get("/open", headers={"Authorization": "Bearer nonsense"})).status_code == 200
 
 
-async def test_while_no_key_can_be_had_the_answer_is_try_again(http: httpx.AsyncClient, signer: Signer) -> None:
+async def test_while_no_key_can_be_had_the_answer_is_try_again(signer: Signer) -> None:
     headers = signer.headers()
     signer.away = True
+    async with client_of(create_app("test", ROUTES, verifier=signer.verifier())) as http:
+        problem = check_problem(await http.get("/whoami", headers=headers), 503, "unavailable")
+        assert problem["service"] == "user"
+        assert (await http.get("/open", headers=headers)).status_code == 200
 
-    problem = check_problem(await http.get("/whoami", headers=headers), 503, "unavailable")
-    assert problem["service"] == "user"
-    assert (await http.get("/open", headers=headers)).status_code == 200
+
+async def test_who_has_started_knows_the_keys_before_it_is_asked(http: httpx.AsyncClient, signer: Signer) -> None:
+    headers = signer.headers()
+    await eventually(lambda: signer.fetched > 0)
+    signer.away = True
+    assert (await http.get("/whoami", headers=headers)).status_code == 200
 
 
 async def test_a_missing_permission_is_named(http: httpx.AsyncClient, signer: Signer) -> None:

@@ -1,0 +1,261 @@
+"""What composed screens ask of billing: for one or for a hundred at once, each read one statement."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import cache
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from cloudphone_shared import entities
+from cloudphone_shared.auth import Caller
+from cloudphone_shared.contracts.billing import Balance, DeviceUsage, OrderSummary, Plan, UserUsage
+from cloudphone_shared.contracts.common import Answer, Many
+from cloudphone_shared.database import Database
+from cloudphone_shared.database.reads import Row, Statement, asked, columns, many, version_of
+from cloudphone_shared.errors import NotFound
+
+from .models import BalanceRow, Base, Moment, OrderRow, PlanRow, UsageRow
+from .periods import Interval, month_of
+from .queries import LATEST_ORDERS
+from .usage import usage_columns
+
+_PLAN = tuple(name for name in Plan.__struct_fields__ if name != "version")
+_ORDER = tuple(name for name in OrderSummary.__struct_fields__ if name != "version")
+_BALANCE = Balance.__struct_fields__
+_USAGE = "seconds", "runs", "open_since", "last_run_at"
+_MONTH = Interval(
+    sa.bindparam("month_start", type_=Moment),  # pyright: ignore[reportArgumentType]
+    sa.bindparam("month_end", type_=Moment),  # pyright: ignore[reportArgumentType]
+)
+_OF_USER = sa.bindparam("of_user", type_=sa.Uuid())
+
+
+@cache
+def _plans() -> Statement:
+    version = version_of(Base.metadata, entities.plan, asked.c.id).label("version")
+    return Statement(
+        sa.select(asked.c.id.label("asked"), version, *columns(PlanRow, _PLAN))
+        .select_from(asked)
+        .outerjoin(PlanRow, PlanRow.id == asked.c.id)
+    )
+
+
+@cache
+def _orders() -> Statement:
+    version = version_of(Base.metadata, entities.order, asked.c.id).label("version")
+    return Statement(
+        sa.select(asked.c.id.label("asked"), version, *columns(OrderRow, _ORDER))
+        .select_from(asked)
+        .outerjoin(OrderRow, OrderRow.id == asked.c.id)
+    )
+
+
+@cache
+def _latest_orders() -> Statement:
+    latest = (
+        sa.select(OrderRow)
+        .where(OrderRow.user_id == asked.c.id)
+        .order_by(OrderRow.created_at.desc(), OrderRow.id.desc())
+        .limit(sa.literal_column(str(LATEST_ORDERS)))
+        .lateral("latest")
+    )
+    order = aliased(OrderRow, latest)
+    return Statement(
+        sa.select(
+            asked.c.id.label("asked"),
+            version_of(Base.metadata, entities.orders_of, asked.c.id).label("list_version"),
+            version_of(Base.metadata, entities.order, order.id).label("version"),
+            *(getattr(order, name).label(name) for name in _ORDER),
+        )
+        .select_from(asked)
+        .outerjoin(latest, sa.true())
+        .order_by(asked.c.id, order.created_at.desc(), order.id.desc())
+    )
+
+
+@cache
+def _balances() -> Statement:
+    version = version_of(Base.metadata, entities.balance, asked.c.id).label("version")
+    return Statement(
+        sa.select(asked.c.id.label("asked"), version, *columns(BalanceRow, _BALANCE))
+        .select_from(asked)
+        .outerjoin(BalanceRow, BalanceRow.user_id == asked.c.id)
+    )
+
+
+@cache
+def _usage_of_devices() -> Statement:
+    whose = sa.and_(UsageRow.device_id == asked.c.id, sa.or_(_OF_USER.is_(None), UsageRow.user_id == _OF_USER))
+    used = sa.select(*usage_columns(_MONTH)).where(whose).lateral("used")
+    version = version_of(Base.metadata, entities.usage, asked.c.id).label("version")
+    return Statement(
+        sa.select(asked.c.id.label("asked"), version, *used.c).select_from(asked).outerjoin(used, sa.true())
+    )
+
+
+@cache
+def _usage_of_users() -> Statement:
+    used = (
+        sa.select(UsageRow.device_id, *usage_columns(_MONTH))
+        .where(UsageRow.user_id == asked.c.id)
+        .group_by(UsageRow.device_id)
+        .lateral("used")
+    )
+    return Statement(
+        sa.select(
+            asked.c.id.label("asked"),
+            version_of(Base.metadata, entities.usage_of, asked.c.id).label("list_version"),
+            version_of(Base.metadata, entities.usage, used.c.device_id).label("version"),
+            *used.c,
+        )
+        .select_from(asked)
+        .outerjoin(used, sa.true())
+    )
+
+
+async def plan(database: Database, plan_id: UUID) -> Answer[Plan]:
+    """Raises NotFound."""
+    [row] = await database.rows(_plans(), ids=[plan_id])
+    if row["id"] is None:
+        raise NotFound(entities={entities.plan(plan_id): row["version"]})
+    return _plan(row)
+
+
+async def plans(database: Database, plan_ids: Sequence[UUID]) -> Answer[Many[Plan]]:
+    rows = await database.rows(_plans(), ids=plan_ids)
+    return many(
+        {row["asked"]: _plan(row) for row in rows if row["id"] is not None},
+        {row["asked"]: {entities.plan(row["asked"]): row["version"]} for row in rows if row["id"] is None},
+    )
+
+
+async def orders(database: Database, caller: Caller, order_ids: Sequence[UUID]) -> Answer[Many[OrderSummary]]:
+    rows = await database.rows(_orders(), ids=order_ids)
+    seen = [row for row in rows if row["id"] is not None and caller.sees(row["tenant_id"], row["user_id"])]
+    found = {row["asked"]: _order(row) for row in seen}
+    absent = {row["asked"]: row["version"] for row in rows if row["asked"] not in found}
+    return many(found, {key: {entities.order(key): version} for key, version in absent.items()})
+
+
+async def orders_of(database: Database, caller: Caller, user_id: UUID) -> Answer[list[OrderSummary]]:
+    """The latest 50 of those that the caller may see."""
+    rows = await database.rows(_latest_orders(), ids=[user_id])
+    return _lists(row for row in rows if row["id"] is None or caller.sees(row["tenant_id"], row["user_id"])).get(
+        user_id, Answer(data=[], entities={entities.orders_of(user_id): rows[0]["list_version"]})
+    )
+
+
+async def orders_of_many(database: Database, user_ids: Sequence[UUID]) -> Answer[Many[list[OrderSummary]]]:
+    return many(_lists(await database.rows(_latest_orders(), ids=user_ids)), {})
+
+
+async def balance(database: Database, user_id: UUID) -> Answer[Balance | None]:
+    [row] = await database.rows(_balances(), ids=[user_id])
+    return _balance(row)
+
+
+async def balances(database: Database, user_ids: Sequence[UUID]) -> Answer[Many[Balance | None]]:
+    rows = await database.rows(_balances(), ids=user_ids)
+    return many({row["asked"]: _balance(row) for row in rows}, {})
+
+
+async def device_usage(
+    database: Database, device_id: UUID, now: datetime, *, user_id: UUID | None = None
+) -> Answer[DeviceUsage]:
+    """Of the user's runs alone where one is named: what a device did for its earlier holders is not the next one's."""
+    return (await _used(database, [device_id], now, user_id))[device_id]
+
+
+async def usage_of_devices(database: Database, device_ids: Sequence[UUID], now: datetime) -> Answer[Many[DeviceUsage]]:
+    return many(await _used(database, device_ids, now, None), {})
+
+
+async def user_usage(database: Database, user_id: UUID, now: datetime) -> Answer[UserUsage]:
+    return (await _used_by(database, [user_id], now))[user_id]
+
+
+async def usage_of_users(database: Database, user_ids: Sequence[UUID], now: datetime) -> Answer[Many[UserUsage]]:
+    return many(await _used_by(database, user_ids, now), {})
+
+
+async def _used(
+    database: Database, device_ids: Sequence[UUID], now: datetime, user_id: UUID | None
+) -> dict[UUID, Answer[DeviceUsage]]:
+    month = month_of(now)
+    rows = await database.rows(
+        _usage_of_devices(), ids=device_ids, of_user=user_id, month_start=month.start, month_end=month.end
+    )
+    return {
+        row["asked"]: Answer(
+            data=_usage(row["asked"], row, month), entities={entities.usage(row["asked"]): row["version"]}
+        )
+        for row in rows
+    }
+
+
+async def _used_by(database: Database, user_ids: Sequence[UUID], now: datetime) -> dict[UUID, Answer[UserUsage]]:
+    month = month_of(now)
+    devices: dict[UUID, list[DeviceUsage]] = {}
+    shown: dict[UUID, dict[str, int]] = {}
+    for row in await database.rows(_usage_of_users(), ids=user_ids, month_start=month.start, month_end=month.end):
+        user_id: UUID = row["asked"]
+        versions = shown.setdefault(user_id, {entities.usage_of(user_id): row["list_version"]})
+        if row["device_id"] is not None:
+            # A device without a run in the period counts too: its next record changes the answer and no collection.
+            versions[entities.usage(row["device_id"])] = row["version"]
+            if row["runs"]:
+                devices.setdefault(user_id, []).append(_usage(row["device_id"], row, month))
+    return {
+        user_id: Answer(data=_total(user_id, devices.get(user_id, []), month), entities=versions)
+        for user_id, versions in shown.items()
+    }
+
+
+def _total(user_id: UUID, devices: list[DeviceUsage], month: Interval) -> UserUsage:
+    return UserUsage(
+        user_id=user_id,
+        period_start=month.start,
+        period_end=month.end,
+        seconds=sum(device.seconds for device in devices),
+        devices=sorted(devices, key=lambda device: (-device.seconds, device.device_id)),
+    )
+
+
+def _lists(rows: Iterable[Row]) -> dict[UUID, Answer[list[OrderSummary]]]:
+    found: dict[UUID, Answer[list[OrderSummary]]] = {}
+    for row in rows:
+        user_id: UUID = row["asked"]
+        if (answer := found.get(user_id)) is None:
+            shown = {entities.orders_of(user_id): row["list_version"]}
+            answer = found[user_id] = Answer(data=[], entities=shown)
+        if row["id"] is not None:
+            order = _order(row)
+            answer.data.append(order.data)
+            answer.entities.update(order.entities)
+    return found
+
+
+def _plan(row: Row) -> Answer[Plan]:
+    contract = Plan(**{name: row[name] for name in _PLAN}, version=row["version"])
+    return Answer(data=contract, entities={entities.plan(row["id"]): row["version"]})
+
+
+def _order(row: Row) -> Answer[OrderSummary]:
+    contract = OrderSummary(**{name: row[name] for name in _ORDER}, version=row["version"])
+    return Answer(data=contract, entities={entities.order(row["id"]): row["version"]})
+
+
+def _balance(row: Row) -> Answer[Balance | None]:
+    known = None if row["user_id"] is None else Balance(**{name: row[name] for name in _BALANCE})
+    return Answer(data=known, entities={entities.balance(row["asked"]): row["version"]})
+
+
+def _usage(device_id: UUID, row: Row, month: Interval) -> DeviceUsage:
+    return DeviceUsage(
+        device_id=device_id,
+        period_start=month.start,
+        period_end=month.end,
+        **{name: row[name] for name in _USAGE},
+    )
