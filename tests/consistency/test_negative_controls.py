@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from cloudphone_cache.feed import stream_of
-from cloudphone_deploy.consistency import probes, run, scene, writers
+from cloudphone_deploy.consistency import lost_data, probes, run, scene, writers
 from cloudphone_deploy.consistency.connection import request
 from cloudphone_deploy.consistency.laboratory import SERVICES, Laboratory
 from cloudphone_deploy.consistency.oracle import name_of, request_id_of
@@ -406,3 +406,26 @@ async def test_a_replica_that_does_not_tell_its_number(
         behind.unlink(missing_ok=True)
         await services.restart(words)
     assert caught_in(result) == ({WHOLE} if caught else set()), [*result.failures, *result.violations[:3]]
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "not announced"])
+async def test_a_database_restored_without_a_new_incarnation(world: World, announced: bool) -> None:
+    """Numbers that were announced are given to other changes."""
+    await world.start_again(BROKEN)
+    await world.laboratory.until_healthy()
+
+    async def back_in_time(world: World) -> None:
+        await lost_data.back_up(world.laboratory, "device")
+        await world.fed(await world.rename(world.device))
+        await world.held(BROKEN, WHOLE)
+        await lost_data.bring_back(world.laboratory, "device", announced=announced)
+        await world.rename(world.device)
+        await world.laboratory.until_healthy()
+        await world.looked()
+
+    try:
+        result = await checked(world, back_in_time)
+    finally:
+        if not announced:
+            await world.laboratory.cloudphone("restored", "device")
+    assert bool(caught_in(result)) == (not announced), [*result.failures, *result.violations[:3]]
