@@ -10,7 +10,7 @@ import anyio
 T = TypeVar("T")
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], within: float = 5.0, every: float = 0.01) -> T:
+async def eventually(condition: Callable[[], T | Awaitable[T]], within: float = 20.0, every: float = 0.01) -> T:
     """The first truthy answer of `condition` (sync or async). Fails after `within` seconds, telling the last answer."""
     deadline = time.monotonic() + within
     while True:

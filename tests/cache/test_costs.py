@@ -108,11 +108,11 @@ async def test_a_dead_holders_lease_keeps_nobody_longer_than_it_lasts(worked: st
     view = book_full()
     async with new_cache(library, worked, view, lease_ms=200) as cache:
         await cache.listening(5)
-        await cache.store.take("book:full:1", "somebody who died", 200)
+        await cache.store.take("book:full:1", "somebody who died", 60_000)
         loop = asyncio.get_running_loop()
         started = loop.time()
         await cache.read(view, HERE, everybody)
-        assert 0.1 < loop.time() - started < 1.0
+        assert 0.1 < loop.time() - started < 20
         assert cache.counts["waited"] > 0
 
 

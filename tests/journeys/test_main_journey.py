@@ -42,7 +42,7 @@ async def test_a_change_in_any_of_the_four_services_is_seen_by_everybody(each_pl
 
         async def seen_by_all(holds: Callable[[Any], bool]) -> None:
             for person, path in looks:
-                await eventually(lambda person=person, path=path: _holds(person, path, holds), within=2)
+                await eventually(lambda person=person, path=path: _holds(person, path, holds))
                 assert "hit" in (await person.read(path, carry=False)).headers["Cache-Status"]
 
         await seen_by_all(lambda view: view["device"]["name"] == "Phone" and view["applications"] == [])

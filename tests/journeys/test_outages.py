@@ -55,7 +55,7 @@ async def _not_from_the_cache(person: Person, path: str) -> None:
     async def composed() -> bool:
         return "hit" not in (await person.read(path, carry=False)).headers["Cache-Status"]
 
-    await eventually(composed, within=10, every=0.05)
+    await eventually(composed, within=20, every=0.05)
 
 
 async def _degraded(person: Person, path: str) -> httpx.Response:
@@ -65,7 +65,7 @@ async def _degraded(person: Person, path: str) -> httpx.Response:
         answer = await person.read(path, carry=False)
         return answer if "detail=degraded" in answer.headers["Cache-Status"] else None
 
-    return await eventually(labelled, within=10, every=0.05)
+    return await eventually(labelled, within=20, every=0.05)
 
 
 async def test_without_redis_both_bffs_answer_as_fast_as_composing_and_cache_again_when_it_is_back_empty(

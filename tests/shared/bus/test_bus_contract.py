@@ -65,7 +65,7 @@ async def test_an_ordered_queue_keeps_the_order_of_publishing(broker: Broker) ->
     async with broker.started(bus):
         for first in range(1, 501, 100):
             await bus.publish(line(first, first + 99))
-        await eventually(lambda: len(single.seqs) >= 500 and len(batches.seqs) >= 500, within=15)
+        await eventually(lambda: len(single.seqs) >= 500 and len(batches.seqs) >= 500, within=30)
     assert single.seqs == list(range(1, 501))
     assert batches.seqs == list(range(1, 501))
     assert 1 < max(batches.batches) <= 50
@@ -82,7 +82,7 @@ async def test_a_failing_ordered_handler_gets_the_same_again_until_it_succeeds(b
     bus.subscribe_batches(broker.queue, ["#"], handler)
     async with broker.started(bus):
         await bus.publish(line(1, 20))
-        await eventually(lambda: len(taken.seqs) >= 20, within=10)
+        await eventually(lambda: len(taken.seqs) >= 20, within=30)
         assert await bus.list_dead() == []
     assert taken.seqs == list(range(1, 21))
 
@@ -204,7 +204,7 @@ async def test_unavailable_pauses_the_queue_without_counting(broker: Broker) -> 
     bus.subscribe(broker.queue, ["#"], handler, retry=Retry(()))
     async with broker.started(bus):
         await bus.publish(line(1, 1))
-        await eventually(lambda: taken.seqs, within=10)
+        await eventually(lambda: taken.seqs, within=30)
         assert await bus.list_dead() == []
     assert taken.attempts == [1]
 
@@ -220,7 +220,7 @@ async def test_a_handler_longer_than_the_brokers_patience_runs_once(broker: Brok
     bus.subscribe(broker.queue, ["#"], handler)
     async with broker.started(bus):
         await bus.publish(line(1, 1))
-        await asyncio.wait_for(done.wait(), 10)
+        await asyncio.wait_for(done.wait(), 30)
     assert runs == [1]
 
 
@@ -250,9 +250,9 @@ async def test_a_stopping_bus_lets_handlers_end_and_leaves_the_rest_to_others(br
 async def test_processes_with_one_queue_share_its_messages(broker: Broker) -> None:
     publisher = broker.bus()
     async with broker.started(publisher), broker.process("plain") as one, broker.process("plain") as other:
-        await eventually(lambda: "ready" in one.said and "ready" in other.said, within=20)
+        await eventually(lambda: "ready" in one.said and "ready" in other.said, within=30)
         await publisher.publish(line(1, 200))
-        await eventually(lambda: len(one.seqs) + len(other.seqs) == 200, within=10)
+        await eventually(lambda: len(one.seqs) + len(other.seqs) == 200, within=30)
     assert sorted(one.seqs + other.seqs) == list(range(1, 201))
     assert min(len(one.seqs), len(other.seqs)) > 20
 
@@ -261,14 +261,14 @@ async def test_processes_with_one_queue_share_its_messages(broker: Broker) -> No
 async def test_what_a_killed_process_had_not_finished_goes_to_another(broker: Broker, kind: str) -> None:
     publisher = broker.bus()
     async with broker.started(publisher), broker.process(f"{kind}-stuck") as doomed:
-        await eventually(lambda: "ready" in doomed.said, within=20)
+        await eventually(lambda: "ready" in doomed.said, within=30)
         await publisher.publish(line(1, 100))
-        await eventually(lambda: doomed.seqs, within=10)
+        await eventually(lambda: doomed.seqs, within=30)
         async with broker.process(kind) as other:
-            await eventually(lambda: "ready" in other.said, within=20)
+            await eventually(lambda: "ready" in other.said, within=30)
             doomed.process.kill()
             await publisher.publish(line(101, 150))
-            await eventually(lambda: len(set(other.seqs)) == 150, within=20)
+            await eventually(lambda: len(set(other.seqs)) == 150, within=30)
     assert set(other.seqs) == set(range(1, 151))
     if kind != "plain":
         assert other.seqs == list(range(1, 151))
@@ -277,14 +277,14 @@ async def test_what_a_killed_process_had_not_finished_goes_to_another(broker: Br
 async def test_only_one_process_reads_an_ordered_queue(broker: Broker) -> None:
     publisher = broker.bus()
     async with broker.started(publisher), broker.process("ordered") as one, broker.process("ordered") as other:
-        await eventually(lambda: "ready" in one.said and "ready" in other.said, within=20)
+        await eventually(lambda: "ready" in one.said and "ready" in other.said, within=30)
         await publisher.publish(line(1, 50))
-        await eventually(lambda: len(one.seqs) + len(other.seqs) >= 50, within=10)
+        await eventually(lambda: len(one.seqs) + len(other.seqs) >= 50, within=30)
         reader, idle = (one, other) if one.seqs else (other, one)
         assert (reader.seqs, idle.seqs) == (list(range(1, 51)), [])
         reader.process.kill()
         await publisher.publish(line(51, 100))
-        await eventually(lambda: 100 in idle.seqs, within=20)
+        await eventually(lambda: 100 in idle.seqs, within=30)
     fresh = [seq for seq in idle.seqs if seq > 50]
     assert fresh == list(range(51, 101))
     assert idle.seqs == sorted(idle.seqs)
@@ -296,17 +296,17 @@ async def test_a_frozen_reader_of_an_ordered_queue_moves_nothing_back(broker: Br
         pytest.skip("RabbitMQ notices a frozen process by AMQP heartbeats only, after 20 s")
     publisher = broker.bus()
     async with broker.started(publisher), broker.process("batches") as frozen:
-        await eventually(lambda: "ready" in frozen.said, within=20)
+        await eventually(lambda: "ready" in frozen.said, within=30)
         await publisher.publish(line(1, 10))
-        await eventually(lambda: 10 in frozen.seqs, within=10)
+        await eventually(lambda: 10 in frozen.seqs, within=30)
         frozen.process.send_signal(19)
         async with broker.process("batches") as other:
-            await eventually(lambda: "ready" in other.said, within=20)
+            await eventually(lambda: "ready" in other.said, within=30)
             await publisher.publish(line(11, 20))
-            await eventually(lambda: 20 in other.seqs, within=20)
+            await eventually(lambda: 20 in other.seqs, within=30)
             frozen.process.send_signal(18)
             await publisher.publish(line(21, 200))
-            await eventually(lambda: 200 in other.seqs or 200 in frozen.seqs, within=20)
+            await eventually(lambda: 200 in other.seqs or 200 in frozen.seqs, within=30)
             reader = other if 200 in other.seqs else frozen
             assert first_times([s for s in reader.seqs if s > 20]) == list(range(21, 201))
 
@@ -330,11 +330,11 @@ async def test_what_was_confirmed_survives_the_kill_of_the_broker(own_broker: Br
             rest = rest[done:]
 
     async with own_broker.started(bus):
-        await eventually(own_broker.can_be_killed, within=15)
+        await eventually(own_broker.can_be_killed, within=30)
         publishing = asyncio.create_task(publish_all())
         await eventually(lambda: len(confirmed) >= 100)
         own_broker.server.kill()
-        await eventually(lambda: _unhealthy(bus), within=10)
+        await eventually(lambda: _unhealthy(bus), within=30)
         with pytest.raises(BusUnavailable):
             await bus.publish([envelope("user.created", 0)])
         await asyncio.to_thread(own_broker.server.start)
@@ -378,7 +378,7 @@ async def test_a_silent_broker_is_unavailable_within_the_patience(own_broker: Br
         began = time.monotonic()
         with pytest.raises(BusUnavailable):
             await bus.publish(line(2, 50))
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 5  # as long as the usual patience
         own_broker.server.resume()
 
 
