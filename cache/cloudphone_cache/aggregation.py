@@ -75,6 +75,7 @@ class Cache:
         lease_ms: int = 2000,
         l1_bytes: int = 64 * 1024 * 1024,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] | None = None,
         feed: bool = True,
         name: str | None = None,
         request_id: Callable[[], str] = lambda: "",
@@ -82,7 +83,7 @@ class Cache:
         self.views = {view.name: view for view in views}
         for view in self.views.values():
             view.segments  # noqa: B018  # a view that is not whole is refused here, not at its first read
-        self.knowledge = Knowledge(services, clock=clock)
+        self.knowledge = Knowledge(services, clock=clock, steady=steady)
         self.counts: Counter[str] = Counter()
         self.store: Store = RedisStore(connect(parse(redis), budget_ms=budget_ms)) if isinstance(redis, str) else redis
         self.local = Local(l1_bytes, self.knowledge, clock=clock)
@@ -223,12 +224,12 @@ class Cache:
         elif source is L2:
             self.counts["hits_l2"] += 1
         else:
-            as_of = None if source is NOT_FRESH else self._as_of(view, entry)
+            as_of = None if source is NOT_FRESH else self._as_of(view, entry, source)
             return serve(view, entry, source, now, as_of, if_none_match)
         may_expire = entry.fresh_until - entry.cost_ms * _EAGER_MS
         if now > may_expire:
             self._refresh_if_due(view, key, entry, now)
-        as_of = self._as_of(view, entry)
+        as_of = self._as_of(view, entry, source)
         if source is L2 or as_of is None or entry.tick != knowledge.era or now > may_expire:
             return serve(view, entry, source, now, as_of, if_none_match)
         entry.ready = make_ready(view, entry, now, as_of, knowledge.beats, may_expire)
@@ -395,12 +396,14 @@ class Cache:
         silent = next(iter(entry.deps_of(view, view.audience_of)), "")
         return self.composer.failures.unavailable[0](silent, "it cannot say who may see this now")
 
-    def _as_of(self, view: View[Any], entry: Entry) -> int | None:
-        if view.bounded_to is not None or entry.degraded:
-            return entry.read_at
+    def _as_of(self, view: View[Any], entry: Entry, source: Source) -> int | None:
+        if view.bounded_to is not None or entry.degraded or not entry.deps:
+            return self.knowledge.read_as_of(entry.read_at, entry.deps)
         if not self.knowledge.current(entry):
             return None
-        return max(entry.read_at, self.knowledge.as_of(entry.deps)) if entry.deps else entry.read_at
+        if source is L1 or source is L2 or self.knowledge.proven(entry):
+            return self.knowledge.as_of(entry.deps)
+        return self.knowledge.read_as_of(entry.read_at, entry.deps)
 
     def _refresh_if_due(self, view: View[Any], key: str, entry: Entry, now: int) -> None:
         # The later, the likelier: of many readers one refreshes just before the soft expiry, whatever their number.

@@ -253,6 +253,7 @@ class Tail:
                 async with contextlib.aclosing(self._listen()) as replies:
                     async for fresh in replies:
                         heard = heard or fresh
+            self._knowledge.mind_the_clock()
             self.reconnects += 1
             pause = 0.02 if heard else min(pause * 2, 0.5)
             await asyncio.sleep(pause)

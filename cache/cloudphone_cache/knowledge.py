@@ -16,6 +16,8 @@ from .shown import NOTHING, Checked, Dependencies, Place, Shown
 INCARNATION = 10**12
 """Change numbers and versions are incarnation * INCARNATION + a counter."""
 
+_SKEW_MS = 60_000
+_MOVED_SECONDS = 0.05
 _NOT_HEARD = 2**62
 _MOST_MARKED = 256
 """Places that one change marks one by one."""
@@ -43,7 +45,7 @@ class Heard:
     `shown` is where the entries that show its entities are held.
     """
 
-    __slots__ = ("_turn", "ahead", "as_of", "good_until", "latest", "position", "shown", "since")
+    __slots__ = ("_turn", "as_of", "good_until", "latest", "position", "shown", "since", "skew")
 
     def __init__(self) -> None:
         self.latest: dict[str, int] = {}
@@ -52,7 +54,7 @@ class Heard:
         self.position = -1
         self.since = _NOT_HEARD
         self.as_of = 0
-        self.ahead = 0
+        self.skew = Skew()
         self.good_until = 0
         """Milliseconds on this process's clock until which the feed counts as young."""
 
@@ -83,15 +85,67 @@ class Heard:
             self._turn.clear()
             self.as_of = self.good_until = 0
 
+    def beat(self, t_ms: int, now_ms: int, allowed_ms: int) -> None:
+        if t_ms < self.as_of:
+            # The owner's clock was set back, and what it is ahead of ours has to be learnt anew.
+            self.skew = Skew()
+        self.as_of = t_ms
+        self.skew.note(t_ms - now_ms, now_ms)
+        self.good_until = t_ms - self.ahead + allowed_ms
+
+    @property
+    def ahead(self) -> int:
+        """Milliseconds that the owner's clock may be ahead of this process's."""
+        return max(0, self.skew.most)
+
+    def shift(self, by_ms: int) -> None:
+        """This process's clock was moved."""
+        self.skew.shift(by_ms)
+        # Set forward it may have been because time has passed unnoticed, in a machine that was suspended.
+        self.good_until += min(by_ms, 0)
+
+
+class Skew:
+    """The most that the owner's heartbeats were ahead of this process's clock on arrival, over the last minutes.
+
+    Milliseconds; negative when the owner is behind, or its heartbeats are slow to arrive.
+    """
+
+    __slots__ = ("_before", "_began", "_recent")
+
+    def __init__(self) -> None:
+        self._recent: int | None = None
+        self._before: int | None = None
+        self._began = 0
+
+    def note(self, ahead_ms: int, now_ms: int) -> None:
+        if now_ms - self._began >= _SKEW_MS:
+            self._before, self._recent, self._began = self._recent, None, now_ms
+        self._recent = ahead_ms if self._recent is None else max(self._recent, ahead_ms)
+
+    @property
+    def most(self) -> int:
+        """0 before anything was heard."""
+        return max((each for each in (self._recent, self._before) if each is not None), default=0)
+
+    def shift(self, by_ms: int) -> None:
+        self._began += by_ms
+        self._recent = None if self._recent is None else self._recent - by_ms
+        self._before = None if self._before is None else self._before - by_ms
+
 
 class Knowledge:
-    """`allowed_age` in seconds; `remember` entities per service at most; `clock` in seconds since 1970."""
+    """`allowed_age` in seconds; `remember` entities per service at most; `clock` in seconds since 1970.
+
+    `steady` is a clock that nobody sets: what `clock` gains or loses against it, it was moved by.
+    """
 
     def __init__(
         self,
         services: Iterable[str],
         *,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] | None = None,
         allowed_age: float = 2.0,
         remember: int = 600_000,
     ) -> None:
@@ -108,6 +162,8 @@ class Knowledge:
         self.good_until = 0
         """Until when (ms) every service's feed is young."""
         self._clock = clock
+        self._steady = steady or (time.monotonic if clock is time.time else clock)
+        self._set_at = clock() - self._steady()
         self._allowed_ms = round(allowed_age * 1000)
         self._remember = remember
         self._read_at = 0.0
@@ -121,7 +177,21 @@ class Knowledge:
         return self._clock() - self._read_at < self._allowed_ms / 1000
 
     def connection_answered(self) -> None:
+        self.mind_the_clock()
         self._read_at = self._clock()
+
+    def mind_the_clock(self) -> None:
+        """Called every second or so, whether the feed is heard or not: if this process's clock was moved meanwhile,
+        what was noted by it is moved along."""
+        set_at = self._clock() - self._steady()
+        if abs(set_at - self._set_at) < _MOVED_SECONDS:
+            return
+        by_ms = round((set_at - self._set_at) * 1000)
+        self._set_at = set_at
+        for heard in self.services.values():
+            heard.shift(by_ms)
+        self.good_until = min(each.good_until for each in self.services.values())
+        self.beats += 1
 
     def hear_change(self, service: str, seq: int, entities: Mapping[str, int]) -> None:
         heard = self.services[service]
@@ -151,9 +221,7 @@ class Knowledge:
             heard.position = seq
             self.tick += 1
             self.era += 1
-        heard.as_of = max(heard.as_of, t_ms)
-        heard.ahead = max(heard.ahead, t_ms - self.now_ms())
-        heard.good_until = heard.as_of - heard.ahead + self._allowed_ms
+        heard.beat(t_ms, self.now_ms(), self._allowed_ms)
         self.good_until = min(each.good_until for each in self.services.values())
         self.beats += 1
 
@@ -273,6 +341,12 @@ class Knowledge:
             if as_of < least:
                 least = as_of
         return 0 if least == _NOT_HEARD else least
+
+    def read_as_of(self, read_at: int, services: Iterable[str]) -> int:
+        """`read_at`, a moment on this process's clock, as these services' clocks told it, or a little earlier."""
+        self.mind_the_clock()
+        known = (self.services[service] for service in services if service in self.services)
+        return read_at + min((min(0, heard.skew.most) for heard in known), default=0)
 
     def verdict(self, deps: Dependencies) -> Verdict:
         """`holds`, with the first reason against it in words."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -48,18 +48,27 @@ class Owner:
 
     @property
     def last(self) -> int:
-        return self.changes[-1].seq if self.changes else self.incarnation * INCARNATION
+        return max(self.changes[-1].seq if self.changes else 0, self.incarnation * INCARNATION)
 
     def commit(self, entity: str, value: Any) -> int:
         version = self.incarnation * INCARNATION + self.versions.get(entity, 0) % INCARNATION + 1
         self.values[entity] = value
         self.versions[entity] = version
-        self.changes.append(Change(max(self.last, self.incarnation * INCARNATION) + 1, {entity: version}))
+        self.changes.append(Change(self.last + 1, {entity: version}))
         return version
 
     def freeze(self) -> None:
         """From now on it answers as a replica that has stopped following."""
         self.snapshot = (dict(self.values), dict(self.versions), self.last)
+
+    def backup(self) -> Callable[[], None]:
+        """Restores it to what it is now. The next incarnation is the caller's to begin."""
+        values, versions, changes = dict(self.values), dict(self.versions), list(self.changes)
+
+        def restore() -> None:
+            self.values, self.versions, self.changes = values, versions, changes
+
+        return restore
 
     async def ask(self, *entities: str) -> list[Any]:
         self.asked += 1
@@ -88,12 +97,16 @@ class Library:
     def __init__(self) -> None:
         self.books = Owner("books")
         self.people = Owner("people")
+        self.more: list[Owner] = []
+        """Services that the set began without."""
         self.beating = True
         self.beat_every = 0.05
+        self.clock: Callable[[], float] = time.time
+        """The owners' clock, in seconds since 1970."""
 
     @property
     def owners(self) -> dict[str, Owner]:
-        return {owner.name: owner for owner in (self.books, self.people)}
+        return {owner.name: owner for owner in (self.books, self.people, *self.more)}
 
     def shelve(self, number: object, title: str = "Emma", holder: str | None = "ana") -> None:
         self.books.commit(f"book:{number}", {"title": title, "holder": holder})
@@ -113,8 +126,8 @@ class Library:
         beaten = 0.0
         while True:
             for owner in self.owners.values():
-                now = int(time.time() * 1000)
-                changes = owner.changes[written[owner.name] :]
+                now = int(self.clock() * 1000)
+                changes = owner.changes[written.setdefault(owner.name, 0) :]
                 if changes:
                     await appender.append(owner.name, changes)
                     written[owner.name] += len(changes)
@@ -196,8 +209,8 @@ def new_cache(library: Library, redis: Any, *views: View[Any], **options: Any) -
         views or (book_full(),),
         library,
         redis=redis,
-        services=("books", "people"),
         **{
+            "services": ("books", "people"),
             "absent": (Gone,),
             "refused": (Refused,),
             "unavailable": (Down,),

@@ -1,9 +1,10 @@
 """What the callers of some caches see while something fails: every answer held against what was committed, and when."""
 
 import asyncio
+import itertools
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -23,8 +24,11 @@ class Watch:
     def __init__(self, library: Library, view: Any, caches: tuple[Cache, ...]) -> None:
         self.library, self.view, self.caches = library, view, caches
         self.appender: Any = None
+        self.between_two_times = False
+        """The owners' clock has just been moved: labels may still speak the time before."""
+        self._numbers = itertools.count(1)
         self.committed: list[tuple[int, float]] = []
-        """Number, and a moment no earlier than its commit: seconds since 1970."""
+        """Number, and a moment no earlier than its commit: seconds since 1970 on the owners' clock."""
         self.seen: Counter[str] = Counter()
         self.stale: list[str] = []
         self.raised: list[BaseException] = []
@@ -37,18 +41,29 @@ class Watch:
         return sum(n for source, n in self.seen.items() if source.startswith("fwd=miss") and "stored" not in source)
 
     def change(self) -> int:
-        number = len(self.committed) + 1
+        number = next(self._numbers)
         self.library.books.commit("book:1", {"title": str(number), "holder": "ana"})
-        self.committed.append((number, time.time()))
+        self.committed.append((number, self.library.clock()))
         return number
 
     def least(self, as_of: float) -> int:
         """What an answer that is proven fresh as of then shows, or something later."""
         return next((number for number, at in reversed(self.committed) if at < as_of), 0)
 
+    async def set_owners_clock(self, clock: Callable[[], float]) -> None:
+        """Returns when every cache has heard of it."""
+        self.between_two_times = True
+        self.library.clock = clock
+        self.committed.clear()
+        # A heartbeat from the past is none, unless a change came in between.
+        self.library.people.commit("person:ana", {"name": "Ana"})
+        feeds = [feed for cache in self.caches for feed in cache.knowledge.services.values()]
+        await eventually(lambda: all(abs(feed.as_of / 1000 - clock()) < 60 for feed in feeds))
+        self.between_two_times = False
+
     async def look(self, cache: Cache) -> tuple[int, str]:
         """The number shown, and where the answer came from."""
-        asked, began = time.time(), time.monotonic()
+        asked, began = self.library.clock(), time.monotonic()
         try:
             served = await cache.read(self.view, HERE, everybody)
         except Exception as error:
@@ -57,10 +72,14 @@ class Watch:
         self.slowest = max(self.slowest, time.monotonic() - began)
         shown, source = int(body(served)["book"]["title"]), (served.header("cache-status") or "").partition("; ")[2]
         self.seen[source] += 1
+        if self.between_two_times:
+            return shown, source
         claimed = served.header("x-fresh-as-of")
         as_of = datetime.fromisoformat(claimed).timestamp() if claimed else 0.0
         if claimed and shown < (least := self.least(as_of)):
             self.stale.append(f"{shown} as fresh as of {as_of:.3f}, when {least} had been committed ({source})")
+        if as_of > self.library.clock():
+            self.stale.append(f"{shown} as fresh as of {as_of:.3f}, which is to come ({source})")
         if source.startswith("hit") and as_of < asked - ALLOWED_AGE_SECONDS:
             self.stale.append(f"{shown}, proven {asked - as_of:.1f} s before it was asked for ({source})")
         return shown, source
@@ -85,9 +104,9 @@ class Watch:
         """Until every cache answers from the cache, with something committed after this was called."""
         last = self.change()
         for cache in self.caches:
-            await eventually(lambda cache=cache: self._hit_with(cache, last), within=within, every=0.02)
+            await eventually(lambda cache=cache: self.answers_from_the_cache(cache, last), within=within, every=0.02)
 
-    async def _hit_with(self, cache: Cache, least: int) -> bool:
+    async def answers_from_the_cache(self, cache: Cache, least: int) -> bool:
         shown, source = await self.look(cache)
         return source.startswith("hit; detail=l") and shown >= least
 
