@@ -64,7 +64,6 @@ async def test_a_frozen_master_that_wakes_up_after_its_replica_took_over_is_not_
     try:
         await eventually(lambda: leads(pair, pair.replica.port), SOON)
         await watch.answered_from_the_cache_again(SOON)
-        assert watch.slowest < 5.0  # not until the frozen one wakes up
     finally:
         pair.master.resume()
     await watch.answered_from_the_cache_again(SOON)

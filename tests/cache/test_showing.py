@@ -7,7 +7,7 @@ import pytest
 from cloudphone_cache import Cache
 from cloudphone_cache.redis import parse
 from cloudphone_cache.showing import CursorGone, Showing, showing
-from tests.cache.library import Library, book_full, everybody, new_cache, working
+from tests.cache.library import Gone, Library, book_full, everybody, new_cache, working
 from tests.cache.test_reading import settled
 from tests.conditions import eventually
 
@@ -72,7 +72,7 @@ async def test_a_long_header_is_read_whole_and_an_absence_is_found(worked: str, 
         await filled(cache, range(1, 2))
         [stretch] = await walked(worked, f"chapter:99-{'x' * 40}")
         assert [(found.key, found.kind) for found in stretch.views] == [("book:full:1", "full")]
-        with pytest.raises(LookupError):
+        with pytest.raises(Gone):
             await cache.read(view, {"number": 2}, everybody)
         await settled(cache)
         [stretch] = await walked(worked, "book:2")
