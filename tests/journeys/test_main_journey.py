@@ -29,7 +29,7 @@ async def test_a_device_of_the_demo_is_shown_with_its_owner_applications_and_use
         second = await admin.read(path)
         assert "hit" in second.headers["Cache-Status"]
         assert second.content == first.content
-        assert (datetime.now(UTC) - datetime.fromisoformat(second.headers["X-Fresh-As-Of"])) < timedelta(seconds=2)
+        assert (datetime.now(UTC) - datetime.fromisoformat(second.headers["X-Fresh-As-Of"])) < timedelta(seconds=10)
         unchanged = await admin.http.get(path, headers={"If-None-Match": second.headers["ETag"]})
         assert (unchanged.status_code, unchanged.content) == (304, b"")
 
