@@ -9,7 +9,7 @@ import base64
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 from redis.exceptions import RedisError
@@ -70,7 +70,7 @@ class Showing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 class _Place(msgspec.Struct, array_like=True):
     node: str
-    cursor: int
+    cursor: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 _decode = msgspec.msgpack.Decoder(_Place).decode

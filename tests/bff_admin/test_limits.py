@@ -20,7 +20,9 @@ async def test_two_processes_admit_no_more_than_one_would(services: Services, va
         answers = await asyncio.gather(*(console.get(path, by=by) for _ in range(20) for console in (one, two)))
         statuses = [answer.status_code for answer in answers]
         assert (statuses.count(200), statuses.count(429)) == (20, 20)
-        refused = next(answer for answer in answers if answer.status_code == 429)
+        all_refused = [answer for answer in answers if answer.status_code == 429]
+        assert all(answer.headers["X-Request-Id"] == answer.json()["requestId"] for answer in all_refused)
+        refused = all_refused[0]
         assert refused.json()["code"] == "limit-exceeded"
         assert 0 < int(refused.headers["Retry-After"]) <= 60
         assert refused.headers["RateLimit"] and refused.headers["RateLimit-Policy"]
