@@ -44,8 +44,8 @@ def show(key: Key, /, *, json: Json = False, data: Data = None) -> None:
     else:
         _print_entry(answer)
     for each in answer["elsewhere"]:
-        held = f"{each['kind']} in {each['layer']}, read {_moment(each['readAt'])}" if each["layer"] else "holds none"
-        print(f"{_label(each['process'])}: {held}; {each['reason']}")
+        held = f"{each['kind']} in {each['layer']}, read {_moment(each['readAt'])}; " if each["layer"] else ""
+        print(f"{_label(each['process'])}: {held}{each['reason']}")
     _print_silent(answer)
 
 
@@ -89,11 +89,17 @@ def misses(
         print(plain(answer))
         return
     rows = [
-        [_moment(each["miss"]["atMs"]), _short(each["process"]), each["miss"]["key"], each["miss"]["why"]]
+        [
+            _moment(each["miss"]["atMs"]),
+            _short(each["process"]),
+            each["miss"]["key"],
+            each["miss"]["why"],
+            each["miss"]["requestId"],
+        ]
         for each in answer["items"]
     ]
     if rows:
-        _print_table(("when (UTC)", "process", "key", "why"), rows)
+        _print_table(("when (UTC)", "process", "key", "why", "request"), rows)
         print()
         for reason in dict.fromkeys(f"{each['miss']['key']}: {each['miss']['reason']}" for each in answer["items"]):
             print(reason)
