@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 from .feed import WINDOW_SECONDS, Appender, Beat, Change, stream_of
 from .knowledge import INCARNATION
@@ -36,8 +37,13 @@ class Announcer:
     async def __aenter__(self) -> "Announcer":
         client = patient_client(self._address, read_timeout=5.0, name="cloudphone-announcer")
         try:
-            # Kept for ever: a number must not mean two things, whatever becomes of the stream.
-            self._incarnation = int(await client.incr(f"{stream_of(self.service)}:incarnation"))
+            # Kept for ever, and above the stream's: a number must not mean two things, whichever of both is lost.
+            last: list[Any] = await client.xrevrange(stream_of(self.service), count=1)
+            heard = int(last[0][0].partition(b"-")[0]) // INCARNATION if last else 0
+            key = f"{stream_of(self.service)}:incarnation"
+            self._incarnation = int(await client.incr(key))
+            if heard >= self._incarnation:
+                self._incarnation = int(await client.incrby(key, heard + 1 - self._incarnation))
         finally:
             await client.aclose()
         self._seq = self._incarnation * INCARNATION

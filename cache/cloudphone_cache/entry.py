@@ -302,9 +302,17 @@ def label_of(stored: bytes) -> Label | None:
         return None
     try:
         head = _decode_head(memoryview(stored)[5 : 5 + int.from_bytes(stored[1:5], "big")])
+        parts = _decode_parts(head.parts)
     except msgspec.MsgspecError:
         return None
-    return Label(kind, head.deps, head.read_at, head.hard_until)
+    deps = _counted_from(head.deps, 1)
+    for part in parts:
+        for service, _, _, own in part.shows:
+            # What a kept segment shows counts for no proof, but it is shown.
+            shown = deps.setdefault(service, (0, {}))[1]
+            for entity, version in own.items():
+                shown[entity] = min(version, shown.get(entity, version))
+    return Label(kind, deps, head.read_at, head.read_at + head.hard_until)
 
 
 def merged(several: Any) -> Deps:

@@ -39,6 +39,7 @@ async def test_every_view_that_shows_it_is_found_on_every_node(any_redis: str, l
         [whole] = await walked(any_redis, "person:ana", within=60.0, limit=10_000)
         assert {view.key for view in whole.views} == {f"book:full:{number}" for number in range(60) if number % 3}
         assert {view.version for view in whole.views} == {library.people.versions["person:ana"]}
+        assert {view.hard_until - view.read_at for view in whole.views} == {3_900_000}
         assert 60 <= whole.scanned <= whole.total
         assert (await walked(any_redis, "person:an", within=60.0))[0].views == []
 
