@@ -89,7 +89,7 @@ def test_the_page_says_what_was_found() -> None:
 
 def test_a_violation_is_shown_with_its_evidence() -> None:
     page = html(found(violations=1))
-    assert "Not consistent" in page and "1 checks claimed to be fresher than they were" in page
+    assert "Not consistent" in page and "1 check claimed more freshness than was true" in page
     for evidence in (
         "false label: d3",
         "change 5, committed",

@@ -100,7 +100,7 @@ def summarise(result: Result, console: Console) -> None:
     """What was found, in a table and a sentence."""
     console.print(
         f"{result.checks:,} checks in {result.answers:,} answers while {result.writes:,} changes were made"
-        + (f", under {len(result.incidents)} faults" if result.incidents else "")
+        + (f", faults made: {len(result.incidents)}" if result.incidents else "")
         + f"; seed {result.seed}."
     )
     table = Table("", "checks", *(f"stale > {bound:g} s" for bound in BOUNDS), box=None, pad_edge=False)

@@ -78,14 +78,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     def failures(self) -> list[str]:
         """A sentence for each thing that must not be and was."""
         found = {
-            "claimed to be fresher than they were": self.false_labels,
+            "claimed more freshness than was true": self.false_labels,
             f"passed for fresh when a newer name had been committed more than {self.allowed:g} s before": (
                 self.stale_as_fresh
             ),
             "lacked the caller's own write": self.missed_writes,
             "showed an older name than the caller had seen": self.went_back,
         }
-        return [f"{count:,} checks {what}." for what, count in found.items() if count]
+        return [f"{count:,} check{'' if count == 1 else 's'} {what}." for what, count in found.items() if count]
 
     def tally(self, *, faults: bool | None = None, labelled_old: bool | None = False) -> Tally:
         """Of all classes that fit; None fits both."""
