@@ -31,7 +31,7 @@ class Faults:
 def run() -> Run:
     oracle = Oracle(dict.fromkeys(("user", "device", "billing"), ""))
     run = Run(60.0, oracle, Verdict(oracle, allowed=3.0))
-    scene = Scene(tenant="1", administrator=Account("a", "b"), customers=[], things=[], orders=[])
+    scene = Scene(tenant="1", administrator=Account("a", "b"), customers=[], things=[])
     bffs = [Bff("bff-admin", "http://127.0.0.1:1", True)]
     run.probes = Probes(scene, oracle, Numbers(), bffs, run.take, readers=4, pace=10, seed=1)
     run.probes.counts.answers = 1234

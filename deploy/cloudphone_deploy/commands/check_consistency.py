@@ -43,7 +43,7 @@ def check_consistency(
         float | None,
         Parameter(help="Reads per second at most, 0 for all that the machine can: 1500 by default, a monitor 20."),
     ] = None,
-    readers: Annotated[int, Parameter(help="Connections that read, shared out among the processes.")] = 8,
+    readers: Annotated[int, Parameter(help="Connections that read, shared out among the processes.")] = 12,
     bffs: Annotated[int, Parameter(help="Processes of each BFF.")] = 2,
     report: Annotated[Path | None, Parameter(help="A folder for report.html and report.json.")] = None,
     target: Annotated[

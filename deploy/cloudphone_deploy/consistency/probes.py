@@ -16,8 +16,10 @@ from .writers import Numbers, Pace, rename, watch
 CONDITIONAL_SHARE = 0.2
 """Of the reads whose ETag is known, those that are sent with If-None-Match."""
 LIST_SHARE = 0.04
-HOT_SHARE = 0.25
+HOT_SHARE = 0.5
 """Of the reads, those of screens that show what changes most; they are rarely hits."""
+CALM_READERS = (1, 2)
+"""Of each three readers of a process, those that keep to what seldom changes, so that no miss holds them up."""
 SESSION_READS = 12
 SESSIONS = 2
 SESSION_PAUSE_SECONDS = 0.2
@@ -100,7 +102,8 @@ class Probes:
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(self._readers):
-                    group.create_task(self._read(self._bffs[number % len(self._bffs)]))
+                    turn, place = divmod(number, len(self._bffs))
+                    group.create_task(self._read(self._bffs[place], calm=turn % 3 in CALM_READERS))
                 for number in range(SESSIONS):
                     group.create_task(self._session(admin=number % 2 == 0))
                 group.create_task(watch(self._lines, OVERDUE_SECONDS))
@@ -108,12 +111,13 @@ class Probes:
             for line in self._lines:
                 line.close()
 
-    async def _read(self, bff: Bff) -> None:
+    async def _read(self, bff: Bff, *, calm: bool) -> None:
         line = self._line(bff)
         choice, chance = self._choices[bff.admin], self._random.random
+        choose = choice.calm if calm else choice.any
         while True:
             await self._pace.turn()
-            target = choice.next(self._random)
+            target = choose(self._random)
             tag = self._tags.get(target.path) if chance() < CONDITIONAL_SHARE else None
             if tag is None:
                 content = request("GET", target.path, target.account.token)
@@ -214,11 +218,15 @@ class _Choice:
         else:
             self._at_user(scene)
 
-    def next(self, dice: random.Random) -> Target:
+    def any(self, dice: random.Random) -> Target:
         chance = dice.random()
         if chance < LIST_SHARE:
             return dice.choice(self.lists)
-        return dice.choice(self.hot if chance < LIST_SHARE + HOT_SHARE else self.cold)
+        hot = chance < LIST_SHARE + HOT_SHARE
+        return dice.choice(self.hot or self.cold) if hot else self.calm(dice)
+
+    def calm(self, dice: random.Random) -> Target:
+        return dice.choice(self.cold or self.hot)
 
     def session(self, dice: random.Random) -> tuple[Target, Thing, str]:
         """What to read, what to change for it, and where."""
@@ -233,24 +241,29 @@ class _Choice:
             return Target("/my/profile", customer), thing, "/my/profile"
         return Target(f"/my/devices/{thing.id}", customer), thing, f"/my/devices/{thing.id}"
 
+    def _screen(self, path: str, account: Account, *shown: Thing) -> None:
+        (self.hot if any(thing.hot for thing in shown) else self.cold).append(Target(path, account))
+
     def _at_admin(self, scene: Scene) -> None:
         root = scene.administrator
         for customer in scene.customers:
-            self.cold.append(Target(f"/admin/users/{customer.user.id}", root))
-            self.cold += [Target(f"/admin/orders/{order}", root) for order in customer.orders]
+            user = customer.user
+            self._screen(f"/admin/users/{user.id}", root, user, *customer.devices)
             for device in customer.devices:
-                hot = device.hot or customer.user.hot
-                (self.hot if hot else self.cold).append(Target(f"/admin/devices/{device.id}", root))
+                self._screen(f"/admin/devices/{device.id}", root, device, user)
+            for order in customer.orders:
+                self._screen(f"/admin/orders/{order.id}", root, order.device, order.plan, user)
         for path in ("devices", "orders"):
             self.lists.append(Target(f"/admin/{path}?tenantId={scene.tenant}&limit=50", root))
 
     def _at_user(self, scene: Scene) -> None:
         for customer in scene.customers:
-            self.cold += [Target(f"/my/orders/{order}", customer) for order in customer.orders]
-            for path in ("/my/home", "/my/profile"):
-                (self.hot if customer.user.hot else self.cold).append(Target(path, customer))
+            self._screen("/my/home", customer, customer.user, *customer.devices)
+            self._screen("/my/profile", customer, customer.user)
             for device in customer.devices:
-                (self.hot if device.hot else self.cold).append(Target(f"/my/devices/{device.id}", customer))
+                self._screen(f"/my/devices/{device.id}", customer, device)
+            for order in customer.orders:
+                self._screen(f"/my/orders/{order.id}", customer, order.device, order.plan)
             self.lists += [Target("/my/devices?limit=50", customer), Target("/my/orders?limit=50", customer)]
 
 

@@ -137,7 +137,7 @@ async def check(
     faults: Faults | None = None,
     seed: int = 1,
     rate: float = 50.0,
-    readers: int = 8,
+    readers: int = 12,
     pace: float = READS_PER_SECOND,
     progress: Callable[[Run], None] | None = None,
 ) -> Result:

@@ -16,19 +16,18 @@ CUSTOMERS = 6
 DEVICES_EACH = 4
 PLANS = 3
 PASSWORD = "checked and checked again"  # noqa: S105
-HOT_OF = {"u": 2, "d": 4, "p": 1}
-"""How many of each kind are changed most of the time."""
+HOT_CUSTOMERS, HOT_DEVICES_EACH, HOT_PLANS = 1, 2, 1
+"""The first of each are changed most of the time."""
 
 
 class Thing(msgspec.Struct, frozen=True, kw_only=True):
-    """An entity whose name is changed. `path` is its resource at the service; `owner` the customer who holds it."""
+    """An entity whose name is changed. `path` is its resource at the service."""
 
     code: str
     id: str
     service: str
     path: str
     hot: bool
-    owner: str = ""
 
 
 class Account:
@@ -50,14 +49,22 @@ class Account:
         self.token, self.expires_in = tokens["accessToken"], tokens["expiresIn"]
 
 
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """Not changed itself; shows what it is for."""
+
+    id: str
+    device: Thing
+    plan: Thing
+
+
 class Customer(Account):
-    """`user` is the account itself; `orders` are ids."""
+    """`user` is the account itself."""
 
     def __init__(self, email: str, password: str, user: Thing) -> None:
         super().__init__(email, password)
         self.user = user
         self.devices: list[Thing] = []
-        self.orders: list[str] = []
+        self.orders: list[Order] = []
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +74,6 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     administrator: Account
     customers: list[Customer]
     things: list[Thing]
-    orders: list[str]
 
     def of_kind(self, letter: str) -> list[Thing]:
         return [thing for thing in self.things if thing.code[0] == letter]
@@ -95,49 +101,45 @@ class Stage:
     async def _make(self) -> Scene:
         tenant = (await self._post("/admin/tenants", {"name": "Checked", "slug": f"checked-{self._key}"}))["id"]
         template = (await self._get("/admin/templates"))[0]["id"]
-        plans = [await self._thing("p", "/admin/plans", {"price": 100}) for _ in range(PLANS)]
-        customers = [await self._customer(tenant) for _ in range(CUSTOMERS)]
+        plans = [
+            await self._thing("p", "/admin/plans", {"price": 100}, hot=place < HOT_PLANS) for place in range(PLANS)
+        ]
+        customers = [await self._customer(tenant, hot=place < HOT_CUSTOMERS) for place in range(CUSTOMERS)]
         things = [*plans]
         for customer in customers:
-            for _ in range(DEVICES_EACH):
-                device = await self._device(tenant, template, customer.user)
-                customer.devices.append(device)
+            for place in range(DEVICES_EACH):
+                hot = customer.user.hot and place < HOT_DEVICES_EACH
+                customer.devices.append(await self._device(tenant, template, customer.user, hot=hot))
             things += [customer.user, *customer.devices]
             await self._order(customer, plans)
-        return Scene(
-            tenant=tenant,
-            administrator=self._administrator,
-            customers=customers,
-            things=things,
-            orders=[order for customer in customers for order in customer.orders],
-        )
+        return Scene(tenant=tenant, administrator=self._administrator, customers=customers, things=things)
 
-    async def _customer(self, tenant: str) -> Customer:
+    async def _customer(self, tenant: str, *, hot: bool) -> Customer:
         email = f"checked-{self._numbers['u']}-{self._key}@checker.example"
         body = {"tenantId": tenant, "email": email, "password": PASSWORD, "role": "customer"}
-        customer = Customer(email, PASSWORD, await self._thing("u", "/admin/users", body))
+        customer = Customer(email, PASSWORD, await self._thing("u", "/admin/users", body, hot=hot))
         await customer.sign_in(self._user)
         return customer
 
-    async def _device(self, tenant: str, template: str, owner: Thing) -> Thing:
-        device = await self._thing("d", "/admin/devices", {"tenantId": tenant, "templateId": template}, owner.id)
+    async def _device(self, tenant: str, template: str, owner: Thing, *, hot: bool) -> Thing:
+        device = await self._thing("d", "/admin/devices", {"tenantId": tenant, "templateId": template}, hot=hot)
         await self._post(f"/admin/devices/{device.id}/assign", {"ownerId": owner.id})
         return device
 
     async def _order(self, customer: Customer, plans: Sequence[Thing]) -> None:
         for device, plan in zip(customer.devices, plans, strict=False):
             body = {"planId": plan.id, "userId": customer.user.id, "deviceId": device.id}
-            customer.orders.append((await self._post("/admin/orders", body))["id"])
+            made = await self._post("/admin/orders", body)
+            customer.orders.append(Order(id=made["id"], device=device, plan=plan))
 
-    async def _thing(self, letter: str, path: str, body: dict[str, Any], owner: str = "") -> Thing:
+    async def _thing(self, letter: str, path: str, body: dict[str, Any], *, hot: bool) -> Thing:
         number = self._numbers[letter]
         self._numbers[letter] += 1
         code = f"{letter}{number}"
         made = await self._post(path, {"name": name_of(code, 0), **body}, request_id_of(code, 0))
         service = {"u": "user", "d": "device", "p": "billing"}[letter]
         at = {"u": "/v1/users/", "d": "/v1/devices/", "p": "/v1/plans/"}[letter] + made["id"]
-        hot = number % max(1, _COUNTS[letter] // HOT_OF[letter]) == 0
-        return Thing(code=code, id=made["id"], service=service, path=at, hot=hot, owner=owner)
+        return Thing(code=code, id=made["id"], service=service, path=at, hot=hot)
 
     async def _post(self, path: str, body: object, request_id: str = "") -> Any:
         named = {"X_Request_Id": request_id} if request_id else {}
@@ -151,9 +153,6 @@ class Stage:
         async with asyncio.timeout(20):
             reply = await self._admin.ask(content)
         return _checked(reply.status, reply.body, what)
-
-
-_COUNTS = {"u": CUSTOMERS, "d": CUSTOMERS * DEVICES_EACH, "p": PLANS}
 
 
 def _checked(status: int, body: bytes, what: str) -> Any:

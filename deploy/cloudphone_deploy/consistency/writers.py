@@ -10,10 +10,10 @@ from .connection import Line, request
 from .oracle import Oracle, name_of, request_id_of
 from .scene import Account, Scene, Thing
 
-HOT_SHARE = 0.8
+HOT_SHARE = 0.95
 """Of the changes, those that go to hot entities."""
 WRITERS_PER_KIND = 3
-SHARES: Mapping[str, float] = {"d": 0.55, "u": 0.3, "p": 0.15}
+SHARES: Mapping[str, float] = {"d": 0.6, "u": 0.2, "p": 0.2}
 """Of the changes, by kind of entity."""
 OVERDUE_SECONDS = 15.0
 
@@ -63,7 +63,8 @@ class Writers:
     async def _write(self, things: Sequence[Thing], pace: "Pace") -> None:
         line = Line(self._url(things[0].service))
         self._lines.append(line)
-        hot, cold = [[thing for thing in things if thing.hot is heat] for heat in (True, False)]
+        hot = [thing for thing in things if thing.hot] or things
+        cold = [thing for thing in things if not thing.hot] or things
         while True:
             await pace.turn()
             thing = self._random.choice(hot if self._random.random() < HOT_SHARE else cold)
