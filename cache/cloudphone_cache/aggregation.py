@@ -196,8 +196,12 @@ class Cache:
             entries |= _entries(await compose_many(self.composer, self.filler, view, missing, late))
 
     def near(self, view: View[Any], key: str) -> Entry | None:
-        """The entry in this process, if it may be served."""
+        """The entry in this process, if it may be served. It counts as a read."""
         entry = self.local.get(key)
+        return entry if entry is not None and self.filler.usable(view, entry) else None
+
+    def _here(self, view: View[Any], key: str) -> Entry | None:
+        entry = self.local.peek(key)
         return entry if entry is not None and self.filler.usable(view, entry) else None
 
     def answer(
@@ -277,7 +281,7 @@ class Cache:
 
     async def _not_fresh(self, view: View[Any], keys: Iterable[str]) -> dict[str, Entry | None]:
         """Of the keys, those without a fresh entry, with the one that there is."""
-        far = await self._far_many(view, [key for key in keys if not self._fresh(view, self.near(view, key))])
+        far = await self._far_many(view, [key for key in keys if not self._fresh(view, self.local.peek(key))])
         return {key: entry for key, entry in far.items() if not self._fresh(view, entry)}
 
     def _fresh(self, view: View[Any], entry: Entry | None) -> bool:
@@ -287,7 +291,7 @@ class Cache:
 
     async def explain(self, view: View[Any], params: Params) -> Explained:
         key = view.key_of(params)
-        entry, layer = self.near(view, key), "l1"
+        entry, layer = self._here(view, key), "l1"
         if entry is None:
             far = await self._far(view, key)
             entry, layer = (far, "l2") if far is not None else (self.local.peek(key), "l1")

@@ -24,6 +24,7 @@ _MARK_EVERY_MS = 5000
 _BATCH = 500
 _READ = 200
 _MANY = 20
+_CLOSE_SECONDS, _PAUSE_SECONDS = 0.005, 0.004
 _PORTION = 16
 """Items heard at one turn of the loop at least, in about 0.1 ms."""
 _SHARE = 0.15
@@ -269,12 +270,10 @@ class Tail:
                 items = await self._read(link)
                 yield items > 0
                 if items:
-                    since, brought = loop.time() - brought, loop.time()
-                    # Under load, what comes within this time comes in one reply.
-                    if items >= _MANY:
-                        await asyncio.sleep(0.005)
-                    elif since < 0.003:
-                        await asyncio.sleep(0.002)
+                    close, brought = loop.time() - brought < _CLOSE_SECONDS, loop.time()
+                    if close or items >= _MANY:
+                        # What comes within this time comes in one reply: waking up costs more than hearing.
+                        await asyncio.sleep(_PAUSE_SECONDS)
         finally:
             link.close()
 
@@ -296,7 +295,7 @@ class Tail:
         portion, start = _PORTION, 0
         while start < len(entries):
             began = time.perf_counter()
-            if start:
+            if len(entries) > _PORTION:
                 await asyncio.sleep(0)
             turned = time.perf_counter()
             self._hear(stream, entries[start : start + portion])
@@ -309,7 +308,10 @@ class Tail:
         hear_change, hear_beat = self._knowledge.hear_change, self._knowledge.hear_beat
         for item, fields in entries:
             if item.endswith(b"-0"):
-                hear_change(service, int(item[:-2]), _entities(fields))
+                if len(fields) == 2 and fields[0] != _EMPTY:  # as a rule
+                    hear_change(service, int(item[:-2]), {fields[0].decode(): int(fields[1])})
+                else:
+                    hear_change(service, int(item[:-2]), _entities(fields))
             else:
                 seq, _, t_ms = item.partition(b"-")
                 hear_beat(service, int(seq), int(t_ms))
@@ -321,6 +323,4 @@ _Raw = tuple[bytes, list[bytes]]
 
 
 def _entities(fields: list[bytes]) -> dict[str, int]:
-    if len(fields) == 2:  # as a rule
-        return {fields[0].decode(): int(fields[1])} if fields[0] != _EMPTY else {}
-    return {fields[at].decode(): int(fields[at + 1]) for at in range(0, len(fields), 2)}
+    return {fields[at].decode(): int(fields[at + 1]) for at in range(0, len(fields), 2) if fields[at] != _EMPTY}

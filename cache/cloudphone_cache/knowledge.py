@@ -68,8 +68,9 @@ class Heard:
                 latest[entity] = version
                 if entity in shown:
                     news = [*(news or ()), (entity, version)]
-            earlier = turn.pop(entity, 0)
-            turn[entity] = max(earlier, seq)
+            # Never a lower one than before: numbers of one timeline are heard in order, and another begins anew.
+            turn.pop(entity, None)
+            turn[entity] = seq
         return news
 
     def forget(self, count: int) -> None:
@@ -195,12 +196,12 @@ class Knowledge:
 
     def hear_change(self, service: str, seq: int, entities: Mapping[str, int]) -> None:
         heard = self.services[service]
-        if seq <= heard.position:
-            # A repeat: what it says was said, or its timeline is gone.
-            if seq // INCARNATION == heard.position // INCARNATION:
-                self.merge(service, entities)
-            return
         if seq != heard.position + 1:
+            if seq <= heard.position:
+                # A repeat: what it says was said, or its timeline is gone.
+                if seq // INCARNATION == heard.position // INCARNATION:
+                    self.merge(service, entities)
+                return
             heard.begin(seq - 1, anew=_higher(seq, heard.position))
             self.era += 1
         heard.position = seq

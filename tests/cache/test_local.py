@@ -30,6 +30,40 @@ async def test_it_says_what_it_holds_and_what_is_asked_for_most(library: Library
         assert {held.since_ms for held in hottest} == {round(clock() * 1000)}
 
 
+async def test_hits_share_one_answer_until_the_clock_or_the_feed_says_more(library: Library) -> None:
+    view, clock, here = book_full(), Clock(), {"number": 1}
+    library.shelve(1)
+    async with new_cache(library, MemoryStore(), view, clock=clock) as cache:
+        ears(cache, library)
+        await cache.read(view, here, everybody)
+        first = await cache.read(view, here, everybody)
+        assert await cache.read(view, here, everybody) is first
+        assert first.body is cache.local.peek("book:full:1").body
+        unchanged = await cache.read(view, here, everybody, if_none_match=first.header("etag"))
+        assert (unchanged.status, unchanged.body) == (304, b"")
+        assert await cache.read(view, here, everybody) is first
+        clock.move(0.3)
+        ears(cache, library)
+        later = await cache.read(view, here, everybody)
+        assert later.header("x-fresh-as-of") > first.header("x-fresh-as-of")
+        clock.move(0.8)
+        assert (await cache.read(view, here, everybody)).header("age") == "1"
+        library.shelve(1, "Persuasion")
+        ears(cache, library)
+        assert b"Persuasion" in (await cache.read(view, here, everybody)).body
+
+
+async def test_being_looked_at_or_warmed_is_no_read(library: Library) -> None:
+    view, here = book_full(), {"number": 1}
+    library.shelve(1)
+    async with new_cache(library, MemoryStore(), view, clock=Clock()) as cache:
+        ears(cache, library)
+        for _ in range(5):
+            await cache.warm(view, [here])
+            await cache.explain(view, here)
+        assert [held.hits for held in cache.hottest(1)] == [0]
+
+
 @pytest.mark.parametrize("loans", [0, 400])
 async def test_its_bytes_are_those_that_it_takes(library: Library, loans: int) -> None:
     view = book_full()
