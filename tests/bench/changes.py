@@ -87,7 +87,7 @@ async def changes_under_hits(
     *,
     changes_per_second: int = 10_000,
     seconds: float = 1.0,
-    rounds: int = 5,
+    rounds: int = 1,
     views: int = 500,
     dependencies: int = 4,
     callers: int = 64,
@@ -249,4 +249,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "write":
         write(sys.argv[2])
     else:
-        print(json.dumps(uvloop.run(changes_under_hits(sys.argv[1])), indent=2))
+        print(json.dumps(uvloop.run(changes_under_hits(sys.argv[1], rounds=5)), indent=2))
