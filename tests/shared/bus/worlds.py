@@ -99,7 +99,7 @@ class Broker:
         root = Path(__file__).parents[3]
         command = [sys.executable, str(Path(__file__).with_name("consumer.py"))]
         arguments = [self.server.url, self.name, self.queue, kind]
-        environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'shared'}"}
+        environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'shared'}:{root / 'deploy'}"}
         async with await anyio.open_process([*command, *arguments], env=environment, stderr=None) as process:
             consumer = Consumer(process)
             async with anyio.create_task_group() as tasks:
