@@ -29,8 +29,8 @@ reset: setup ## Stop it and delete its data, for good
 migrate: setup ## Bring the databases of a running `make up` (or those set by URL) to the newest tables
 	@$(BIN)/cloudphone migrate
 
-test: setup-dev ## Run the tests on real servers; ARGS="tests/cache -k feed" for some
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup-dev ## Run the tests on real servers, in two processes; ARGS="tests/cache -k feed" for some, in one
+	@$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadgroup)
 
 check: setup-dev ## Lint, format, types (strict) and the import rules
 	@status=0; for check in "ruff check ." "ruff format --check ." pyright lint-imports; do \

@@ -67,10 +67,18 @@ class Guard:
 _given: set[int] = set()
 
 
+def _ports() -> range:
+    """Below the ephemeral range: a client that keeps dialling a dead server must not end up connected to itself. Each
+    of several workers has its own part, so that none is given what another is about to bind."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    width = 15_000 // workers
+    return range(14_000 + worker * width, 14_000 + (worker + 1) * width)
+
+
 def free_port() -> int:
-    """Below the ephemeral range: a client that keeps dialling a dead server must not end up connected to itself."""
     while True:
-        port = random.SystemRandom().randrange(14000, 29000)
+        port = random.SystemRandom().choice(_ports())
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             if port not in _given:
