@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from sqlalchemy import text
 
 from cloudphone_cache.aggregation import Cache
@@ -155,25 +156,41 @@ def proofs() -> None:
 
 def _lagging(*, told: bool) -> None:
     """The device service reads from a replica that stands still for as long as the file `lagging` is there."""
-    reading = Database.reading
+    reading, rows = Database.reading, Database.rows
     replica: dict[str, Any] = {}
+    stopping = asyncio.Lock()
+
+    async def stands(self: Database) -> bool:
+        if self.service != "device" or not _file("lagging").exists():
+            return False
+        async with stopping:
+            if not replica:
+                replica["held"] = held = reading(self)
+                session = await held.__aenter__()
+                replica["seq"] = (await session.execute(text("SELECT last_seq FROM device.service_state"))).scalar_one()
+                replica["at"] = (await session.execute(text("SELECT pg_export_snapshot()"))).scalar_one()
+        return True
 
     @asynccontextmanager
-    async def behind(self: Database):
-        if self.service != "device" or not _file("lagging").exists():
-            async with reading(self) as session:
-                yield session
-            return
-        if not replica:
-            replica["held"] = held = reading(self)
-            session = await held.__aenter__()
-            replica["id"] = (await session.execute(text("SELECT pg_export_snapshot()"))).scalar_one()
-            replica["seq"] = (await session.execute(text("SELECT last_seq FROM device.service_state"))).scalar_one()
+    async def reading_behind(self: Database):
+        behind = await stands(self)
         async with reading(self) as session:
-            await session.execute(text(f"SET TRANSACTION SNAPSHOT '{replica['id']}'"))
+            if behind:
+                await session.execute(text(f"SET TRANSACTION SNAPSHOT '{replica['at']}'"))
             yield session
 
-    Database.reading = behind
+    async def rows_behind(self: Database, statement, **parameters):
+        if not await stands(self):
+            return await rows(self, statement, **parameters)
+        connection: Any = await asyncpg.connect(self.url)
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                await connection.execute(f"SET TRANSACTION SNAPSHOT '{replica['at']}'")
+                return await connection.fetch(statement.sql, *statement.arguments(parameters))
+        finally:
+            await connection.close()
+
+    Database.reading, Database.rows = reading_behind, rows_behind
     if told:
         make = device.create_app
         device.create_app = lambda: _naming(make(), lambda: replica.get("seq"))

@@ -378,15 +378,14 @@ def behind(laboratory: Laboratory) -> Iterator[Any]:
     path.unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize(("program", "caught"), [("replica", False), ("replicas_number", True)])
 async def test_a_replica_that_does_not_tell_its_number(
-    world: World, behind: Any, program: str, caught: bool, monkeypatch: pytest.MonkeyPatch
+    world: World, behind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lags behind what a process that begins on a trimmed feed has heard. Lists are as their owner gives them."""
     monkeypatch.setattr(probes, "LIST_SHARE", 0.0)
     services, bff = world.laboratory.processes["services"], world.laboratory.processes[WHOLE]
     words = services.command[services.command.index("serve") :]
-    await services.restart(["without", program, *words])
+    await services.restart(["without", "replicas_number", *words])
     await world.start_again(WHOLE)
     await world.laboratory.until_healthy()
 
@@ -405,7 +404,7 @@ async def test_a_replica_that_does_not_tell_its_number(
     finally:
         behind.unlink(missing_ok=True)
         await services.restart(words)
-    assert caught_in(result) == ({WHOLE} if caught else set()), [*result.failures, *result.violations[:3]]
+    assert caught_in(result) == {WHOLE}, [*result.failures, *result.violations[:3]]
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "not announced"])
