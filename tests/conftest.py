@@ -21,6 +21,7 @@ ON_A_PLATFORM = ("consistency", "journeys")
 """Folders whose tests share a whole platform."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers: what stands on the same platform is run by one of them, everything else file by file."""
     for item in items:

@@ -20,7 +20,7 @@ class Signer:
     """Stands for the user service where only its keys and its service tokens matter.
 
     `transport` answers `/.well-known/jwks.json` and `/v1/service-tokens`; `fetched` counts the times keys were asked
-    for; with `away` it answers nothing.
+    for; with `away` it answers nothing, and `missed` counts what was asked meanwhile.
     """
 
     def __init__(self) -> None:
@@ -28,6 +28,7 @@ class Signer:
         self.current = ""
         self.fetched = 0
         self.away = False
+        self.missed = 0
         self.transport = httpx.MockTransport(self._answer)
         self.rotate()
 
@@ -87,6 +88,7 @@ class Signer:
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if self.away:
+            self.missed += 1
             raise httpx.ConnectError("nobody is listening", request=request)
         if request.url.path == JWKS_PATH:
             self.fetched += 1

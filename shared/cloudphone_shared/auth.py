@@ -123,6 +123,8 @@ class TokenVerifier:
                 if not self._keys:
                     await self._fetch()
             if not self._keys:
+                # The two services may start at once: a request that comes now asks for itself.
+                self._tried_at = float("-inf")
                 await asyncio.sleep(_RETRY_SECONDS)
 
     def known(self, authorization: bytes) -> Caller | None:

@@ -1,14 +1,10 @@
-"""Charts, where matplotlib is installed (`make setup-bench`)."""
+"""Charts."""
 
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
-import pytest
-
-from tests.bench.test_figures import measured
-
-pytest.importorskip("matplotlib", reason="matplotlib is not installed: make setup-bench")
 from tests.bench import charts
+from tests.bench.test_figures import measured
 
 
 def test_the_same_figures_give_the_same_charts(tmp_path: Path) -> None:

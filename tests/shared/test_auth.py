@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cloudphone_shared.auth import ROLE_PERMISSIONS, Caller, TokenVerifier
 from cloudphone_shared.errors import Forbidden, Unauthorized, Unavailable
+from tests.conditions import eventually
 from tests.signing import Signer
 
 pytestmark = pytest.mark.anyio
@@ -206,6 +207,20 @@ async def test_without_any_key_the_answer_is_that_it_is_unavailable(signer: Sign
     for _ in range(2):
         with pytest.raises(Unavailable):
             await verifier.verify(bearer(signer.token()))
+
+
+async def test_keys_missed_at_the_start_are_asked_for_by_the_first_request(
+    signer: Signer, verifier: TokenVerifier
+) -> None:
+    signer.away = True
+    starting = asyncio.create_task(verifier.prefetch())
+    await eventually(lambda: signer.missed > 0)
+    signer.away = False
+
+    caller = await verifier.verify(bearer(signer.token()))
+    await starting
+
+    assert caller.role == "admin"
 
 
 async def test_keys_are_learnt_as_soon_as_the_user_service_is_back(
