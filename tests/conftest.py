@@ -17,16 +17,16 @@ class Startable(Protocol):
 
 
 S = TypeVar("S", bound=Startable)
-ON_A_PLATFORM = ("consistency", "journeys")
-"""Folders whose tests share a whole platform."""
+TOGETHER = ("bff_admin", "bff_user", "consistency", "journeys")
+"""Folders whose tests share a whole platform, or its services."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers: what stands on the same platform is run by one of them, everything else file by file."""
+    """With several workers: what stands on the same services is run by one of them, everything else file by file."""
     for item in items:
         place = item.path.relative_to(Path(__file__).parent)
-        group = place.parts[0] if place.parts[0] in ON_A_PLATFORM else str(place)
+        group = place.parts[0] if place.parts[0] in TOGETHER else str(place)
         item.add_marker(pytest.mark.xdist_group(group))
 
 

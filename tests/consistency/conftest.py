@@ -12,7 +12,7 @@ from tests.servers import Guard
 BROKEN = [sys.executable, str(Path(__file__).with_name("broken.py"))]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def laboratory(anyio_backend: object) -> AsyncIterator[Laboratory]:
     """Whole, until a test starts a process of it again with a part left out."""
     async with Laboratory(Guard.get().folder / "laboratory", command=BROKEN) as laboratory:

@@ -112,7 +112,7 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def migrated(postgres: Postgres) -> str:
     """The URL of a database that others are copied from: a copy takes less than the migration."""
     url = await postgres.database()
