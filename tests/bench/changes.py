@@ -110,8 +110,11 @@ async def changes_under_hits(
         l1_bytes=2**30,
     )
     async with cache, _Writer(redis_url) as writer:
-        await writer.write(0, 0.3)
-        if not await cache.listening(5):
+        for _ in range(20):
+            await writer.write(0, 0.3)
+            if await cache.listening(0.2):
+                break
+        else:
             raise RuntimeError("the feed is not heard")
         beating = asyncio.create_task(writer.write(0, 1.5))
         for number in range(views):
