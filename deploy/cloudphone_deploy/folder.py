@@ -152,22 +152,18 @@ class DataFolder:
 
 
 @contextmanager
-def refusing(path: Path) -> Generator[None]:
-    """Turns what the file system refuses into one sentence."""
+def refusing(path: Path, instead: str = "another folder with CLOUDPHONE_DATA") -> Generator[None]:
+    """Turns what the file system refuses into one sentence, which says what to choose `instead`."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise CommandError(
-                f"The disk of {path} is full: make room, or choose another folder with CLOUDPHONE_DATA."
-            ) from error
+            raise CommandError(f"The disk of {path} is full: make room, or choose {instead}.") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise CommandError(
-                f"{path} cannot be written ({_said(error)}): make it writable, or choose another with CLOUDPHONE_DATA."
+                f"{path} cannot be written ({_said(error)}): make it writable, or choose {instead}."
             ) from error
-        raise CommandError(
-            f"{path} cannot be used ({_said(error)}): choose another folder with CLOUDPHONE_DATA."
-        ) from error
+        raise CommandError(f"{path} cannot be used ({_said(error)}): choose {instead}.") from error
 
 
 def write_private(path: Path, text: str) -> None:

@@ -1,8 +1,16 @@
 """`cloudphone check-consistency` says what is wrong with what it was asked, and ends with 2 when it can say nothing."""
 
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+import msgspec
 import pytest
 
 from cloudphone_deploy.cli import main
+from cloudphone_deploy.commands.check_consistency import exit_code, until_told
+from tests.consistency.test_report import found
 from tests.servers import free_port
 
 
@@ -47,6 +55,43 @@ def test_a_deployment_that_gives_no_answer_is_named(
     monkeypatch.setenv("CLOUDPHONE_PORT_BASE", str(free_port()))
     said = refused(capsys, "--target", f"http://127.0.0.1:{free_port()}", "--data", str(tmp_path))
     assert "gives no answer" in said
+
+
+def test_a_folder_for_the_report_that_cannot_be_written_is_told_before_anything_is_started(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    said = refused(capsys, "--report", str(tmp_path / "file"))
+    assert "file cannot be used" in said and "--report" in said
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        ({}, 0),
+        ({"false_labels": 1}, 1),
+        ({"checks": 0}, 2),
+        ({"cut_short": "After kill-bff: Not healthy."}, 2),
+        ({"cut_short": "interrupted", "interrupted": True}, 130),
+        ({"cut_short": "interrupted", "interrupted": True, "went_back": 1}, 1),
+        ({"cut_short": "interrupted", "interrupted": True, "checks": 0}, 2),
+    ],
+)
+def test_the_exit_code_says_what_was_seen_and_whether_that_was_all(seen: dict[str, Any], expected: int) -> None:
+    assert exit_code(msgspec.structs.replace(found(), **seen)) == expected
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_asks_for_the_end_and_a_second_one_would_not_be_held_back(number: signal.Signals) -> None:
+    with until_told() as told:
+        signal.raise_signal(number)
+        async with asyncio.timeout(30):
+            await told.wait()
+        assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == [
+            signal.default_int_handler,
+            signal.SIG_DFL,
+        ]
 
 
 def test_the_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -74,3 +75,16 @@ def test_the_end_is_a_table_and_a_sentence(violations: int, expected: str) -> No
     summarise(found(violations=violations, stale=3), Console(file=shown, width=160))
     assert expected in shown.getvalue()
     assert "30,003" in shown.getvalue() and "faults made: 1; seed 7" in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected", "absent"),
+    [
+        ({"cut_short": "interrupted after 12 of 60 s"}, "Ended early, and says only what was seen until then", "Not"),
+        ({"checks": 0}, "Nothing can be said: not one name was checked.", "Consistent"),
+    ],
+)
+def test_the_end_says_when_it_was_early_or_saw_nothing(seen: dict[str, Any], expected: str, absent: str) -> None:
+    shown = StringIO()
+    summarise(msgspec.structs.replace(found(), **seen), Console(file=shown, width=160))
+    assert expected in shown.getvalue() and absent not in shown.getvalue()

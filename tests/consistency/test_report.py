@@ -99,6 +99,17 @@ def test_a_violation_is_shown_with_its_evidence() -> None:
         assert evidence in page
 
 
+def test_a_run_that_ended_early_says_so() -> None:
+    page = html(msgspec.structs.replace(found(), cut_short="interrupted after 12 of 60 s", interrupted=True))
+    assert "only what was seen until then: interrupted after 12 of 60 s." in page
+    assert "Ended early" not in html(found())
+
+
+def test_a_run_that_checked_nothing_proves_nothing() -> None:
+    page = html(msgspec.structs.replace(found(), checks=0, classes=[], timeline=[]))
+    assert "not one name was checked" in page and "Consistent" not in page
+
+
 def test_the_report_is_written_as_a_page_and_as_json(tmp_path: Path) -> None:
     result = found(violations=2, stale=3)
     page = write_report(result, tmp_path / "new" / "folder")

@@ -1,6 +1,8 @@
 """`cloudphone check-consistency`"""
 
+import asyncio
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -20,7 +22,7 @@ from cloudphone_deploy.consistency.faults import FAULTS
 from cloudphone_deploy.consistency.laboratory import Laboratory
 from cloudphone_deploy.consistency.nemesis import Nemesis
 from cloudphone_deploy.consistency.progress import Lines, Screen, summarise
-from cloudphone_deploy.consistency.report import write_report
+from cloudphone_deploy.consistency.report import prepare, write_report
 from cloudphone_deploy.consistency.result import Result
 from cloudphone_deploy.consistency.run import READS_PER_SECOND, check
 from cloudphone_deploy.errors import CommandError
@@ -31,6 +33,8 @@ FAILOVER = "failover"
 """Made only when it is named: it needs a Redis with a replica, on which other faults do other things."""
 CANNOT = 2
 """Exit code when nothing could be said of the consistency."""
+INTERRUPTED = 130
+"""Exit code when it was ended before its time and nothing wrong had been seen by then."""
 
 
 def check_consistency(
@@ -61,8 +65,10 @@ def check_consistency(
 
     With --target it watches a running deployment by reads alone, as a monitor.
 
+    Ctrl-C and SIGTERM end it early, with the result of what was seen until then.
+
     Exit code 0: consistent. 1: an answer claimed to be fresher than it was, or passed for fresh more than 1 s (3 s with
-    faults) after a newer change. 2: nothing could be said.
+    faults) after a newer change. 2: nothing could be said. 130: ended early, and nothing wrong was seen by then.
 
     For example:
 
@@ -80,6 +86,8 @@ def check_consistency(
             "It takes at least --seconds 5, --rate 1, --readers 4 and --bffs 2 to see anything.",
         )
         names = _fault_names(faults)
+        if report is not None:
+            prepare(report)
         seed = random.randrange(1_000_000) if seed is None else seed
         result = uvloop.run(
             _run(seconds or 60.0, names, seed, rate=rate, reads=reads, readers=readers, bffs=bffs, json=json)
@@ -91,7 +99,17 @@ def check_consistency(
     except Unavailable as outage:
         _cannot(f"The {outage.service} service gives no answer ({outage.reason}): is it running?")
     _tell(result, report, json=json)
-    raise SystemExit(0 if result.consistent else 1)
+    raise SystemExit(exit_code(result))
+
+
+def exit_code(result: Result) -> int:
+    if result.failures:
+        return 1
+    if not result.checks:
+        return CANNOT
+    if result.interrupted:
+        return INTERRUPTED
+    return CANNOT if result.cut_short else 0
 
 
 async def _run(
@@ -114,6 +132,7 @@ async def _run(
             laboratory = await stack.enter_async_context(made)
         console.print(f"[green]✓[/] A platform with {bffs} + {bffs} BFFs [dim]{time.monotonic() - began:.1f} s[/]")
         progress = stack.enter_context(Screen(console) if console.is_terminal else Lines(console))
+        enough = stack.enter_context(until_told())
         return await check(
             laboratory,
             seconds=seconds,
@@ -123,7 +142,28 @@ async def _run(
             readers=readers,
             pace=READS_PER_SECOND if reads is None else reads,
             progress=progress,
+            enough=enough,
         )
+
+
+@contextmanager
+def until_told() -> Generator[asyncio.Event]:
+    """Set by Ctrl-C and SIGTERM. Told a second time, the process ends at once."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def tell() -> None:
+        told.set()
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+    for number in signals:
+        loop.add_signal_handler(number, tell)
+    try:
+        yield told
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
 
 
 @contextmanager

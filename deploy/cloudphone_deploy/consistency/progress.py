@@ -113,7 +113,12 @@ def summarise(result: Result, console: Console) -> None:
     console.print(table)
     if result.unjudged or result.unknown:
         console.print(f"[dim]{result.unjudged:,} answers not judged, {result.unknown:,} names of unknown commits.[/]")
-    if result.consistent:
+    if result.cut_short:
+        console.print("[yellow]Ended early[/], and says only what was seen until then: ", end="")
+        console.print(f"{result.cut_short}.", markup=False)
+    if not result.checks:
+        console.print("[red]Nothing can be said[/]: not one name was checked.")
+    elif result.consistent:
         console.print(f"[green]Consistent[/]: 0 false labels, 0 passed for fresh beyond {result.allowed:g} s.")
     for failure in result.failures:
         console.print(f"[red]Not consistent[/]: {failure}")

@@ -1,5 +1,6 @@
 """The report: one HTML page that needs nothing else, and the same as JSON."""
 
+import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -18,10 +19,18 @@ from .verdict import BOUNDS, Incident, Tally, Violation, utc
 PERCENTILES = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
+def prepare(folder: Path) -> None:
+    """Raises CommandError when no report can be written there."""
+    with refusing(folder, "another one with --report"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
 def write_report(result: Result, folder: Path) -> Path:
     """Writes report.html and report.json; returns the page's path. Raises CommandError when it cannot."""
-    with refusing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    prepare(folder)
+    with refusing(folder, "another one with --report"):
         (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
         page = folder / "report.html"
         page.write_text(html(result), encoding="utf-8")
@@ -39,7 +48,7 @@ def read_report(path: Path) -> Result:
 def html(result: Result) -> str:
     return _PAGE.format(
         style=_STYLE,
-        verdict=_verdict(result),
+        verdict=_cut_short(result) + _verdict(result),
         facts=_facts(result),
         nines=_nines(result.classes),
         timeline=charts.timeline(result.timeline, result.incidents, result.began),
@@ -51,7 +60,17 @@ def html(result: Result) -> str:
     )
 
 
+def _cut_short(result: Result) -> str:
+    if not result.cut_short:
+        return ""
+    return (
+        f'<p class="verdict cut">Ended early, and says only what was seen until then: {escape(result.cut_short)}.</p>'
+    )
+
+
 def _verdict(result: Result) -> str:
+    if not result.checks:
+        return '<p class="verdict bad">Nothing can be said: not one name was checked.</p>'
     if result.consistent:
         return (
             '<p class="verdict good">Consistent: no answer claimed to be fresher than it was, and none passed for fresh'
@@ -199,7 +218,7 @@ body { margin: 0 auto; max-width: 1000px; padding: 24px 20px 64px; background: v
 h1 { font-size: 24px; margin: 0 0 12px; } h2 { font-size: 17px; margin: 36px 0 8px; }
 .verdict { padding: 10px 14px; border-left: 4px solid; background: var(--panel); font-weight: 600; }
 .verdict ul { margin: 4px 0 0; } .good { border-color: var(--good); color: var(--good); }
-.bad { border-color: var(--bad); color: var(--bad); }
+.bad { border-color: var(--bad); color: var(--bad); } .cut { border-color: var(--degraded); }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 8px; margin: 16px 0; }
 dl div { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: 8px 12px; }
 dt { color: var(--soft); font-size: 13px; } dd { margin: 0; font-size: 22px; font-variant-numeric: tabular-nums; }

@@ -35,8 +35,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     An answer is one HTTP response; a check is one name in one answer. `allowed` is how stale an answer that passes for
     fresh may be. `false_labels` claimed, by X-Fresh-As-Of, to be younger than a change that they lacked;
     `within_commit` of them fell into the moments that a commit takes to become visible, and are no violation.
-    `unknown` checks showed a name of which no commit is known. `exact` is False where the database keeps no commit
-    times.
+    `cut_short` says why the run ended before its time, if it did, and `interrupted` whether by who had started it:
+    `seconds` and all that was seen are then those until there. `unknown` checks showed a name of which no commit is
+    known. `exact` is False where the database keeps no commit times.
     """
 
     began: float
@@ -69,6 +70,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     incidents: list[Incident]
     violations: list[Violation]
     timeline: list[Second]
+    cut_short: str = ""
+    interrupted: bool = False
 
     @property
     def consistent(self) -> bool:

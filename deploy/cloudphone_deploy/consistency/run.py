@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
+from cloudphone_deploy.errors import CommandError
+
 from .connection import Line
 from .oracle import Oracle
 from .probes import Bff, Probes, Seen
@@ -49,6 +51,9 @@ class Run:
     def __init__(self, seconds: float, oracle: Oracle, verdict: Verdict) -> None:
         self.seconds = seconds
         self.began = time.time()
+        self.cut_short = ""
+        """Why it ended before its time, if it did."""
+        self.interrupted = False
         self.oracle = oracle
         self.verdict = verdict
         self.probes: Probes | None = None
@@ -67,6 +72,10 @@ class Run:
 
     def take(self, seen: Seen) -> None:
         self.verdict.take(seen)
+
+    def cut(self, reason: str) -> None:
+        """It ends now, and what was seen until now is its result."""
+        self.seconds, self.cut_short = self.elapsed, f"{reason} after {self.elapsed:.0f} of {self.seconds:g} s"
 
     async def judge(self) -> None:
         """Until cancelled."""
@@ -140,10 +149,13 @@ async def check(
     readers: int = 12,
     pace: float = READS_PER_SECOND,
     progress: Callable[[Run], None] | None = None,
+    enough: asyncio.Event | None = None,
 ) -> Result:
-    """Checks for `seconds`, while `faults` are made. `rate` of changes and `pace` of reads per second; 0 is no limit.
+    """Checks for `seconds`, or until it is `enough`, while `faults` are made. `rate` of changes and `pace` of reads per
+    second; 0 is no limit.
 
-    `progress` is called a few times a second. Raises CommandError when the platform refuses to be prepared.
+    `progress` is called a few times a second. Raises CommandError when the platform refuses to be prepared; where it
+    does not recover from a fault, the result is what was seen until then.
     """
     oracle = Oracle({service: laboratory.database_url(service) for service in SERVICES})
     verdict = Verdict(oracle, allowed=allowed_with(faults is not None))
@@ -155,14 +167,16 @@ async def check(
         numbers, bffs = Numbers(), _bffs(laboratory)
         run.writers = Writers(scene, oracle, numbers, laboratory.url, rate=rate, seed=seed)
         run.probes = Probes(scene, oracle, numbers, bffs, run.take, readers=readers, pace=pace, seed=seed)
-        await _carry_out(run, scene, laboratory, progress)
+        await _carry_out(run, scene, laboratory, progress, enough or asyncio.Event())
         await oracle.reaches(time.time(), within=LAST_SECONDS)
         run.note_faults()
         verdict.judge(oracle.horizon)
     return _result(run, bffs, seed=seed, rate=rate, readers=readers)
 
 
-async def _carry_out(run: Run, scene: Scene, laboratory: Laboratory, progress: Callable[[Run], None] | None) -> None:
+async def _carry_out(
+    run: Run, scene: Scene, laboratory: Laboratory, progress: Callable[[Run], None] | None, enough: asyncio.Event
+) -> None:
     assert run.writers is not None and run.probes is not None
     ends = run.began + run.seconds
     work: list[Coroutine[Any, Any, None]] = [
@@ -174,21 +188,32 @@ async def _carry_out(run: Run, scene: Scene, laboratory: Laboratory, progress: C
     if progress is not None:
         work.append(_show(run, progress))
     tasks = [asyncio.create_task(each) for each in work]
-    made = asyncio.create_task(run.nemesis.run(ends)) if run.nemesis is not None else None
+    faults = [asyncio.create_task(run.nemesis.run(ends))] if run.nemesis is not None else []
+    cut = asyncio.create_task(_wait(enough))
     try:
-        await _until(ends, [*tasks, *([made] if made else [])])
-        if made is not None:
+        await _first([*tasks, *faults, cut], max(0.0, ends - time.time()))
+        if faults and not cut.done():
             # It undoes the fault in hand first.
-            await made
+            await _first([*faults, cut], None)
+        if cut.done():
+            run.cut("interrupted")
+            run.interrupted = True
+    except CommandError as error:
+        run.cut(f"{error} The run ended")
     finally:
-        for task in [*tasks, *([made] if made else [])]:
+        everything = [*tasks, *faults, cut]
+        for task in everything:
             task.cancel()
-        await asyncio.gather(*tasks, *([made] if made else []), return_exceptions=True)
+        await asyncio.gather(*everything, return_exceptions=True)
 
 
-async def _until(ends: float, tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Raises what one of them ended with."""
-    done, _ = await asyncio.wait(tasks, timeout=max(0.0, ends - time.time()), return_when=asyncio.FIRST_COMPLETED)
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _first(tasks: Sequence[asyncio.Task[None]], seconds: float | None) -> None:
+    """Returns when one of them has ended, or after so long. Raises what it ended with."""
+    done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
 
@@ -229,7 +254,9 @@ def _result(run: Run, bffs: Sequence[Bff], *, seed: int, rate: float, readers: i
     counts, verdict = run.probes.counts, run.verdict
     return Result(
         began=run.began,
-        seconds=run.seconds,
+        seconds=round(run.seconds, 1),
+        cut_short=run.cut_short,
+        interrupted=run.interrupted,
         seed=seed,
         rate=rate,
         readers=readers,
