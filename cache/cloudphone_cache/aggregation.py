@@ -92,7 +92,7 @@ class Cache:
         self.composer = Composer(core, self.knowledge, Failures(absent, refused, unavailable))
         self.filler = Filler(self.composer, self.knowledge, self.local, self.store, self.counts, lease_ms=lease_ms)
         self.refresher = Refresher(self.local, self.filler, self.knowledge, self.store, self.view_of, self.counts)
-        self._freshness = Freshness(freshness_key or secrets.token_bytes(32), clock)
+        self._freshness = Freshness(freshness_key or secrets.token_bytes(32), self.knowledge.owners_clock)
         self.tail = Tail(parse(redis), self.knowledge) if feed and isinstance(redis, str) else None
         self._tailing: asyncio.Task[None] | None = None
         self.misses = Misses(request_id)

@@ -18,6 +18,8 @@ MOST_ENTITIES = 16
 Versions = dict[str, dict[str, int]]
 """Per service, entity to version."""
 
+_CLOCKS_SECONDS = 600
+"""That the clock of who signed may have been ahead of the reader's, for all that both have heard."""
 _MAC_BYTES = 16
 _LONGEST = 4096
 
@@ -31,7 +33,7 @@ _decode = msgspec.msgpack.Decoder(_Note).decode
 
 
 class Freshness:
-    """`key` must be the same in every process. `clock` in seconds since 1970."""
+    """`key` must be the same in every process, and so should be what `clock` tells, in seconds since 1970."""
 
     def __init__(self, key: bytes, clock: Callable[[], float]) -> None:
         self._key = key
@@ -70,7 +72,7 @@ class Freshness:
             found = _decode(note)
         except (ValueError, msgspec.MsgspecError):
             return {}
-        return found.versions if 0 <= found.until - self._clock() <= LIFE_SECONDS + 5 else {}
+        return found.versions if 0 <= found.until - self._clock() <= LIFE_SECONDS + _CLOCKS_SECONDS else {}
 
     def _mac(self, note: bytes) -> bytes:
         return hmac.digest(self._key, b"fresh-after:" + note, hashlib.sha256)[:_MAC_BYTES]

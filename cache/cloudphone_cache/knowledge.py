@@ -349,6 +349,13 @@ class Knowledge:
         known = (self.services[service] for service in services if service in self.services)
         return read_at + min((min(0, heard.skew.most) for heard in known), default=0)
 
+    def owners_clock(self) -> float:
+        """Seconds since 1970 as the owners' clocks tell it: much the same in all processes that have heard of them,
+        whatever their own clocks say."""
+        self.mind_the_clock()
+        ahead = max((heard.skew.most for heard in self.services.values() if heard.as_of), default=0)
+        return self._clock() + ahead / 1000
+
     def verdict(self, deps: Dependencies) -> Verdict:
         """`holds`, with the first reason against it in words."""
         now = self.now_ms()

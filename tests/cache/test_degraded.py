@@ -26,15 +26,15 @@ def clock() -> Clock:
     return Clock()
 
 
-def ears(cache: Cache, library: Library) -> None:
-    """The process hears all that was committed, and a heartbeat after it."""
+def ears(cache: Cache, library: Library, *, now_ms: int | None = None) -> None:
+    """The process hears all that was committed, and a heartbeat after it, of `now_ms` on the owners' clock."""
     cache.knowledge.connection_answered()
     for name, owner in library.owners.items():
         position = cache.knowledge.services[name].position
         for change in owner.changes:
             if change.seq > position:
                 cache.knowledge.hear_change(name, change.seq, change.entities)
-        cache.knowledge.hear_beat(name, owner.last, cache.knowledge.now_ms())
+        cache.knowledge.hear_beat(name, owner.last, cache.knowledge.now_ms() if now_ms is None else now_ms)
 
 
 def a_cache(library: Library, *views: View, **options: object) -> Cache:

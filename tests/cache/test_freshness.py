@@ -68,6 +68,20 @@ async def test_a_reader_who_brings_a_token_is_given_one_and_never_sees_an_older_
     assert await title(there, answer.header("fresh-after")) == "Persuasion"
 
 
+@pytest.mark.parametrize("off", [-3600, 3600])
+async def test_a_process_whose_clock_is_wrong_honours_and_gives_tokens_like_any_other(
+    library: Library, off: int
+) -> None:
+    library.shelve(1)
+    store, clock = MemoryStore(), Clock()
+    here, there = (new_cache(library, store, book_full(), clock=each) for each in (clock, Clock(clock() + off)))
+    for cache in (here, there):
+        ears(cache, library, now_ms=here.knowledge.now_ms())
+    await title(here), await title(there)
+    assert await title(there, await rename(here, library, "Persuasion")) == "Persuasion"
+    assert await title(here, await rename(there, library, "Emma again")) == "Emma again"
+
+
 async def test_who_joins_a_fill_with_a_newer_token_is_answered_anew(processes: list[Cache], library: Library) -> None:
     here, there = processes
     library.people.gate.clear()

@@ -1,6 +1,5 @@
 """One laboratory for all: whoever harms it leaves it healthy."""
 
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,11 +8,11 @@ import pytest
 from cloudphone_deploy.consistency.laboratory import Laboratory
 from tests.servers import Guard
 
-BROKEN = [sys.executable, str(Path(__file__).with_name("broken.py"))]
+BROKEN = [str(Path(__file__).with_name("broken.py"))]
 
 
 @pytest.fixture(scope="package")
 async def laboratory(anyio_backend: object) -> AsyncIterator[Laboratory]:
     """Whole, until a test starts a process of it again with a part left out."""
-    async with Laboratory(Guard.get().folder / "laboratory", command=BROKEN) as laboratory:
+    async with Laboratory(Guard.get().folder / "laboratory", program=BROKEN) as laboratory:
         yield laboratory

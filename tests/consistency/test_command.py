@@ -11,6 +11,7 @@ import pytest
 from cloudphone_deploy.cli import main
 from cloudphone_deploy.commands.check_consistency import exit_code, until_told
 from tests.consistency.test_report import found
+from cloudphone_deploy.consistency.faults import FAULTS
 from tests.servers import free_port
 
 
@@ -25,6 +26,12 @@ def test_an_unknown_fault_is_answered_with_those_there_are(capsys: pytest.Captur
     said = refused(capsys, "--faults", "kill-bff,meteor")
     assert "There is no fault 'meteor'" in said
     assert "kill-bff" in said and "FLUSHALL" in said
+
+
+def test_the_faults_there_are_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["check-consistency", "--faults", "list"])
+    said = capsys.readouterr().out
+    assert all(name in said and fault.says in said for name, fault in FAULTS.items())
 
 
 def test_no_fault_at_all_is_asked_for_by_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,18 @@
 """The nemesis: faults in a sequence that a seed decides, each undone, each leaving the platform well."""
 
+import re
 import time
 from itertools import islice
 
 import asyncpg
+import httpx
 import pytest
 
 from cloudphone_deploy.consistency.faults import FAULTS
 from cloudphone_deploy.consistency.laboratory import Laboratory
 from cloudphone_deploy.consistency.nemesis import Nemesis, Step, plan
 from cloudphone_deploy.errors import CommandError
+from tests.conditions import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -59,10 +62,33 @@ async def test_redis_may_lose_what_it_holds_or_hold_again_what_it_held(laborator
     await Nemesis(laboratory, 1).make(Step(name, "valkey", 0.5, 0))
 
 
+async def test_a_clock_that_is_set_wrong_is_so_in_one_process_and_right_again_at_the_end(
+    laboratory: Laboratory,
+) -> None:
+    wrong, right = laboratory.bff_users
+    laboratory.set_clock("bff-user", 300)
+    try:
+        await eventually(lambda: _takes_its_feeds_for_old(wrong))
+        assert not await _takes_its_feeds_for_old(right)
+    finally:
+        laboratory.set_clock("bff-user", 0)
+    await laboratory.until_healthy()
+
+
+async def test_a_service_is_added_before_the_cache_worker_knows_it(laboratory: Laboratory) -> None:
+    await Nemesis(laboratory, 1).make(Step("added-service", "app bff-user-2", 0.5, 0))
+
+
 async def test_a_restored_database_begins_a_new_incarnation(laboratory: Laboratory) -> None:
     before = await _incarnation(laboratory)
     await Nemesis(laboratory, 1).make(Step("restored-database", "billing", 0.1, 0))
     assert await _incarnation(laboratory) == before + 1
+
+
+async def _takes_its_feeds_for_old(url: str) -> bool:
+    async with httpx.AsyncClient(timeout=10) as http:
+        told = re.findall(r"cloudphone_cache_feed_age_seconds{.*} (.*)", (await http.get(f"{url}/metrics")).text)
+    return min(map(float, told)) > 200
 
 
 async def _incarnation(laboratory: Laboratory) -> int:

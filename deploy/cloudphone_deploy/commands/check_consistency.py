@@ -6,10 +6,11 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn, TypedDict, Unpack
 
 import msgspec
 import uvloop
@@ -25,22 +26,34 @@ from cloudphone_deploy.consistency.progress import Lines, Screen, summarise
 from cloudphone_deploy.consistency.report import prepare, write_report
 from cloudphone_deploy.consistency.result import Result
 from cloudphone_deploy.consistency.run import READS_PER_SECOND, check
+from cloudphone_deploy.consistency.store import Kind
 from cloudphone_deploy.errors import CommandError
 from cloudphone_shared.errors import DomainError, Unavailable
 from cloudphone_shared.settings import SettingsError
 
-FAILOVER = "failover"
-"""Made only when it is named: it needs a Redis with a replica, on which other faults do other things."""
+_KNOWN = "\n".join(f"  {name:<20} {fault.says}" for name, fault in FAULTS.items())
 CANNOT = 2
 """Exit code when nothing could be said of the consistency."""
 INTERRUPTED = 130
 """Exit code when it was ended before its time and nothing wrong had been seen by then."""
 
 
+class Choices(TypedDict):
+    """Of a run."""
+
+    seconds: float
+    seed: int
+    rate: float
+    readers: int
+    pace: float
+
+
 def check_consistency(
     *,
     seconds: Annotated[float | None, Parameter(help="How long to check: 60 by default, a monitor without end.")] = None,
-    faults: Annotated[str, Parameter(help="`none`, `all` but failover, or names, as in `kill-bff,failover`.")] = "none",
+    faults: Annotated[
+        str, Parameter(help="`none`, `all`, or names, as in `kill-bff,flush-redis`; `list` says what there is.")
+    ] = "none",
     seed: Annotated[int | None, Parameter(help="Decides faults and choices; the same one repeats them.")] = None,
     rate: Annotated[float, Parameter(help="Changes per second.")] = 50.0,
     reads: Annotated[
@@ -49,6 +62,10 @@ def check_consistency(
     ] = None,
     readers: Annotated[int, Parameter(help="Connections that read, shared out among the processes.")] = 12,
     bffs: Annotated[int, Parameter(help="Processes of each BFF.")] = 2,
+    redis: Annotated[
+        Kind | None, Parameter(help="One server, a pair under Sentinel (to fail over, if that is named), or a cluster.")
+    ] = None,
+    bus: Annotated[Literal["nats", "rabbitmq"], Parameter(help="The broker; RabbitMQ has to be installed.")] = "nats",
     report: Annotated[Path | None, Parameter(help="A folder for report.html and report.json.")] = None,
     target: Annotated[
         list[str] | None, Parameter(help="Watch the admin BFF at this URL instead, by reads alone; may be repeated.")
@@ -61,7 +78,8 @@ def check_consistency(
 
     Starts a platform of its own in a temporary folder, with several processes of each BFF; changes names at the
     services; reads the views that show them; and holds every answer against what the services' outboxes say was
-    committed, and when. With faults, processes and servers are killed, frozen, emptied, set back and cut off meanwhile.
+    committed, and when. With faults, processes and servers are killed, frozen, emptied, set back and cut off meanwhile,
+    and clocks set wrong.
 
     With --target it watches a running deployment by reads alone, as a monitor.
 
@@ -74,9 +92,13 @@ def check_consistency(
 
     - `cloudphone check-consistency`
     - `cloudphone check-consistency --seconds 600 --faults all --seed 7 --report build/consistency`
+    - `cloudphone check-consistency --faults all --redis cluster --bus rabbitmq`
     - `cloudphone check-consistency --target https://admin.example.com --metrics-port 9200`
     """
     try:
+        if faults == "list":
+            print(_KNOWN)
+            return
         if target:
             _need(faults == "none", "--faults harms what it is pointed at: a monitor makes none.")
             _watch(target, data, seconds=seconds, reads=reads, metrics_port=metrics_port, json=json)
@@ -89,8 +111,18 @@ def check_consistency(
         if report is not None:
             prepare(report)
         seed = random.randrange(1_000_000) if seed is None else seed
+        kind: Kind = redis or ("sentinel" if names and "failover" in names else "single")
         result = uvloop.run(
-            _run(seconds or 60.0, names, seed, rate=rate, reads=reads, readers=readers, bffs=bffs, json=json)
+            _run(
+                partial(Laboratory, bffs=bffs, redis=kind, bus=bus),
+                partial(Nemesis, seed=seed, names=names) if names != [] else None,
+                quiet=json,
+                seconds=seconds or 60.0,
+                seed=seed,
+                rate=rate,
+                readers=readers,
+                pace=READS_PER_SECOND if reads is None else reads,
+            )
         )
     except (CommandError, SettingsError) as error:
         _cannot(str(error))
@@ -113,37 +145,24 @@ def exit_code(result: Result) -> int:
 
 
 async def _run(
-    seconds: float,
-    faults: list[str],
-    seed: int,
+    platform: Callable[[Path], Laboratory],
+    nemesis: Callable[[Laboratory], Nemesis] | None,
     *,
-    rate: float,
-    reads: float | None,
-    readers: int,
-    bffs: int,
-    json: bool,
+    quiet: bool,
+    **choices: Unpack[Choices],
 ) -> Result:
-    console = Console(stderr=True, highlight=False, quiet=json)
+    console = Console(stderr=True, highlight=False, quiet=quiet)
     began = time.monotonic()
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(_passable_folder())
         with console.status("Starting a platform to check …"):
-            made = Laboratory(folder / "data", bffs=bffs, failover=FAILOVER in faults)
-            laboratory = await stack.enter_async_context(made)
+            laboratory = await stack.enter_async_context(platform(folder / "data"))
+        bffs = len(laboratory.bff_admins)
         console.print(f"[green]✓[/] A platform with {bffs} + {bffs} BFFs [dim]{time.monotonic() - began:.1f} s[/]")
         progress = stack.enter_context(Screen(console) if console.is_terminal else Lines(console))
+        made = nemesis(laboratory) if nemesis else None
         enough = stack.enter_context(until_told())
-        return await check(
-            laboratory,
-            seconds=seconds,
-            faults=Nemesis(laboratory, seed, faults) if faults else None,
-            seed=seed,
-            rate=rate,
-            readers=readers,
-            pace=READS_PER_SECOND if reads is None else reads,
-            progress=progress,
-            enough=enough,
-        )
+        return await check(laboratory, faults=made, progress=progress, enough=enough, **choices)
 
 
 @contextmanager
@@ -193,18 +212,15 @@ def _watch(
     raise SystemExit(0 if found.consistent else 1)
 
 
-def _fault_names(faults: str) -> list[str]:
-    """Raises CommandError for one that there is not."""
-    if faults == "none":
-        return []
-    if faults == "all":
-        return [name for name in FAULTS if name != FAILOVER]
+def _fault_names(faults: str) -> list[str] | None:
+    """None for all that the platform can suffer. Raises CommandError for one that there is not."""
+    if faults in ("none", "all"):
+        return None if faults == "all" else []
     names = [name.strip() for name in faults.split(",") if name.strip()]
     unknown = [name for name in names if name not in FAULTS]
     if unknown or not names:
         wrong = f"There is no fault {unknown[0]!r}" if unknown else "Say which faults"
-        known = "\n".join(f"  {name:<20} {fault.says}" for name, fault in FAULTS.items())
-        raise CommandError(f"{wrong}: `none`, `all`, or any of\n{known}")
+        raise CommandError(f"{wrong}: `none`, `all`, or any of\n{_KNOWN}")
     return names
 
 

@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from redis.exceptions import RedisError
-
-from cloudphone_deploy.consistency import lost_data, lost_messages
+from cloudphone_cache.redis import REDIS_ERRORS
+from cloudphone_deploy.consistency import lost_data, lost_messages, moved_clocks
 from cloudphone_deploy.consistency.laboratory import SERVICES, Laboratory
 from cloudphone_deploy.consistency.parts import Process
 from cloudphone_deploy.errors import CommandError
@@ -27,7 +26,7 @@ class Fault(NamedTuple):
 
 async def kill(laboratory: Laboratory, target: str, seconds: float) -> None:
     """Missing for so long, then started again."""
-    part = laboratory.part(target)
+    part = await laboratory.part_now(target)
     await part.kill()
     try:
         await asyncio.sleep(seconds)
@@ -36,7 +35,7 @@ async def kill(laboratory: Laboratory, target: str, seconds: float) -> None:
 
 
 async def freeze(laboratory: Laboratory, target: str, seconds: float) -> None:
-    part = laboratory.part(target)
+    part = await laboratory.part_now(target)
     part.stop()
     try:
         await asyncio.sleep(seconds)
@@ -62,23 +61,23 @@ async def failing(laboratory: Laboratory, target: str, seconds: float) -> None:
 
 async def failover(laboratory: Laboratory, target: str, seconds: float) -> None:
     """The one that was killed comes back as the other's replica."""
-    master = await laboratory.master()
-    await master.kill()
+    former = await laboratory.leader(target)
+    await former.kill()
     try:
         async with asyncio.timeout(PROMOTED_SECONDS):
-            while await _master_or_none(laboratory) in (None, master):  # noqa: ASYNC110
+            while await _leader_or_none(laboratory, target) in (None, former):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         await asyncio.sleep(seconds)
     except TimeoutError:
         raise CommandError(f"No replica was promoted within {PROMOTED_SECONDS:.0f} s.") from None
     finally:
-        await master.start()
+        await former.start()
 
 
-async def _master_or_none(laboratory: Laboratory) -> Process | None:
+async def _leader_or_none(laboratory: Laboratory, share: str) -> Process | None:
     try:
-        return await laboratory.master()
-    except (RedisError, OSError, TimeoutError):
+        return await laboratory.leader(share)
+    except (*REDIS_ERRORS, OSError, TimeoutError):
         return None
 
 
@@ -90,8 +89,20 @@ def _bffs(laboratory: Laboratory) -> Sequence[str]:
     return [name for name in laboratory.processes if name.startswith("bff-")]
 
 
+def _redis(laboratory: Laboratory) -> Sequence[str]:
+    return laboratory.shares
+
+
 def _replicated(laboratory: Laboratory) -> Sequence[str]:
-    return ["valkey"] if laboratory.failover else []
+    return [] if laboratory.kind == "single" else laboratory.shares
+
+
+def _processes(laboratory: Laboratory) -> Sequence[str]:
+    return list(laboratory.processes)
+
+
+def _releases(laboratory: Laboratory) -> Sequence[str]:
+    return [f"{service} {bff}" for service in SERVICES for bff in _bffs(laboratory)]
 
 
 def _broker(laboratory: Laboratory) -> Sequence[str]:
@@ -100,9 +111,10 @@ def _broker(laboratory: Laboratory) -> Sequence[str]:
 
 _SHORT, _LONG, _FREEZE = (0.5, 2.0), (1.0, 4.0), (1.0, 5.0)
 _services, _relays, _writer = _only("services"), _only("workers"), _only("cache-worker")
-_each_service, _valkey = _only(*SERVICES), _only("valkey")
+_each_service, _all_of_redis = _only(*SERVICES), _only("redis")
 _feed_connections = _only("cloudphone-feed", "cloudphone-feed-writer")
 _restorable = _only("user", "device", "billing")
+_ADDED = "A BFF's process of a new release knows a service that the cache worker is only told of later."
 _RESTORED = "A service's database is restored from a backup that is seconds old, and `cloudphone restored` is run."
 
 FAULTS: dict[str, Fault] = {
@@ -120,15 +132,19 @@ FAULTS: dict[str, Fault] = {
     "freeze-broker": Fault("The broker stands still for up to 5 s.", freeze, _broker, _FREEZE),
     "old-messages": Fault("Messages come again: late, twice and out of order.", lost_messages.old, _broker, _LONG),
     "dropped-messages": Fault("What is announced never reaches the feed.", lost_messages.dropped, _writer, _LONG),
-    "restart-redis": Fault("Redis is killed and comes back with its data.", kill, _valkey, _SHORT),
-    "failover": Fault("Redis is killed, and Sentinel makes its replica the master.", failover, _replicated, _LONG),
-    "empty-redis": Fault("Redis is killed and comes back with nothing.", lost_data.empty, _valkey, _SHORT),
-    "freeze-redis": Fault("Redis stands still for up to 5 s.", freeze, _valkey, _FREEZE),
-    "flush-redis": Fault("FLUSHALL, several times.", lost_data.flush, _valkey, _SHORT),
-    "evicting-redis": Fault("Redis has less memory than it needs.", lost_data.evict, _valkey, _LONG),
-    "set-back-redis": Fault("Redis holds again what it held seconds ago.", lost_data.set_back, _valkey, _LONG),
+    "restart-redis": Fault("Redis is killed and comes back with its data.", kill, _redis, _SHORT),
+    "failover": Fault("Redis is killed, and its replica becomes the master.", failover, _replicated, _LONG),
+    "empty-redis": Fault("Redis is killed and comes back with nothing.", lost_data.empty, _redis, _SHORT),
+    "freeze-redis": Fault("Redis stands still for up to 5 s.", freeze, _redis, _FREEZE),
+    "flush-redis": Fault("FLUSHALL, several times.", lost_data.flush, _all_of_redis, _SHORT),
+    "evicting-redis": Fault("Redis has less memory than it needs.", lost_data.evict, _all_of_redis, _LONG),
+    "set-back-redis": Fault("Redis holds again what it held seconds ago.", lost_data.set_back, _all_of_redis, _LONG),
     "cut-feeds": Fault("The feed's connections are cut again and again.", lost_data.cut, _feed_connections, _LONG),
     "trimmed-feed": Fault("The feed is trimmed under a BFF that stands still.", lost_data.trim, _bffs, _LONG),
+    "clock-ahead": Fault("A process's clock is five minutes ahead.", moved_clocks.ahead, _processes, _LONG),
+    "clock-behind": Fault("A process's clock is five minutes behind.", moved_clocks.behind, _processes, _LONG),
+    "restless-clock": Fault("A process's clock is set to and fro.", moved_clocks.restless, _processes, _LONG),
+    "added-service": Fault(_ADDED, lost_data.unknown, _releases, _SHORT),
     "restored-database": Fault(_RESTORED, lost_data.restore, _restorable, _LONG),
 }
 """By name."""

@@ -11,7 +11,7 @@ import re
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,7 +19,7 @@ import msgspec
 
 from cloudphone_cache.redis import parse, patient_client
 from cloudphone_deploy import embedded, ports
-from cloudphone_deploy.consistency import proxy, rabbitmq, sentinel
+from cloudphone_deploy.consistency import clocks, proxy, rabbitmq, store
 from cloudphone_deploy.consistency.parts import Process
 from cloudphone_deploy.demo import Account, Demo
 from cloudphone_deploy.errors import CommandError
@@ -45,21 +45,20 @@ SETTINGS = {
 }
 """Limits out of reach, no warm-up by itself."""
 
-NURSERY = (sys.executable, "-m", "cloudphone_deploy.nursery_process")
+NURSERY = ("-m", "cloudphone_deploy.nursery_process")
 HEALTHY_SECONDS = 60.0
 YOUNG_SECONDS = 2.0
-_WIDTH = 100
-_REPLICA, _SENTINEL, _PROXIES, _RABBITMQ, _MORE_ADMINS, _MORE_USERS = 30, 31, 40, 50, 60, 80
+_WIDTH = 120
+_PROXIES, _RABBITMQ, _MORE_ADMINS, _MORE_USERS = 40, 50, 60, 80
 _AGES = re.compile(rb'cloudphone_cache_feed_age_seconds{.*service="(.*?)".*} (.*)').findall
 # What a crash of the machine would lose is of no interest here.
 _CARELESS = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]
 
 
 class Laboratory:
-    """`command` is the program that processes are forked from, in place of the nursery; it takes the same orders.
+    """`program` is the Python program that processes are forked from, in place of the nursery, by the same orders.
 
-    With `failover` Redis has a replica and a sentinel. Nothing of the caller's own settings is taken over. `folder` is
-    made when it is missing, and stays.
+    Nothing of the caller's own settings is taken over. `folder` is made when it is missing, and stays.
     """
 
     def __init__(
@@ -68,19 +67,21 @@ class Laboratory:
         *,
         bffs: int = 2,
         bus: Literal["nats", "rabbitmq"] = "nats",
-        failover: bool = False,
-        command: Sequence[str] | None = None,
+        redis: store.Kind = "single",
+        program: Sequence[str] = NURSERY,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = DataFolder(folder)
         self.bus = bus
-        self.failover = failover
+        self.kind: store.Kind = redis
+        self.shares: Sequence[str] = ()
+        """Of what Redis stores: each is led by one of its servers."""
         self.processes: dict[str, Process] = {}
         self.servers: dict[str, Process] = {}
         self.environment: dict[str, str] = {}
         """Complete, as every process of the platform has it."""
         self._bffs = bffs
-        self._command = list(command or NURSERY)
+        self._program = program
         self._settings = dict(settings or {})
         self._demo = Demo()
         self._base = 0
@@ -148,11 +149,34 @@ class Laboratory:
         finally:
             await client.aclose()
 
-    async def master(self) -> Process:
-        """The server that Redis's clients write to. Raises what redis-py raises while there is none."""
-        async with self.redis() as redis:
-            port = (await redis.info("server"))["tcp_port"]
-        return self.servers["valkey" if port == self._base + PORTS["valkey"] else "replica"]
+    @asynccontextmanager
+    async def masters(self) -> AsyncGenerator[list[Any]]:
+        """Such a client of each server that is written to."""
+        address = parse(self.redis_url)
+        async with AsyncExitStack() as stack:
+            clients: list[Any] = []
+            for share in self.shares:
+                at = "127.0.0.1", await self._store.leads(share)
+                alone = msgspec.structs.replace(address, nodes=(at,), cluster=False, master=None)
+                clients.append(patient_client(alone, read_timeout=10, name="cloudphone-laboratory"))
+                stack.push_async_callback(clients[-1].aclose)
+            yield clients
+
+    async def leader(self, share: str) -> Process:
+        """The server that leads this share now. Raises RedisAway and OSError while there is none."""
+        return self.servers[self._store.servers[await self._store.leads(share)]]
+
+    async def part_now(self, target: str) -> Process:
+        """The part of this name, or who leads this share."""
+        return await self.leader(target) if target in self.shares else self.part(target)
+
+    def set_clock(self, name: str, seconds: float) -> None:
+        """The clock of this process is now so far ahead of the machine's, until it is started again."""
+        clocks.move(self.folder.path, self.processes[name].pid, seconds)
+
+    def write_feeds_of(self, services: Iterable[str]) -> None:
+        """From its next start on, the cache worker knows of these services alone."""
+        self._feed_services.write_text(msgspec.json.encode(list(services)).decode())
 
     async def cloudphone(self, *words: str) -> None:
         """Runs this command line beside the platform. Raises CommandError when it fails."""
@@ -183,8 +207,12 @@ class Laboratory:
         self._held.enter_context(self.folder.opened(self._base))
         secrets = self.folder.load_secrets()
         self._rabbitmq = rabbitmq.Node(self.folder.path / "rabbitmq", self._base + _RABBITMQ)
-        self.environment = surroundings(secrets, self._given(secrets)).env
-        self._nursery = Nursery(launched(self._command), self.environment, self.folder.logs / "nursery.log")
+        self._store = store.store(self.kind, self.folder, secrets, self._base)
+        self.shares = self._store.shares
+        self.write_feeds_of(SERVICES)
+        self.environment = surroundings(secrets, self._given()).env
+        command = [sys.executable, "-m", clocks.__name__, *self._program]
+        self._nursery = Nursery(launched(command), self.environment, self.folder.logs / "nursery.log")
         await self._nursery.open()
         await self._start_servers(secrets)
         self._demo = await self._prepare()
@@ -207,7 +235,11 @@ class Laboratory:
         self.processes, self.servers = {}, {}
         self._held.close()
 
-    def _given(self, secrets: Secrets) -> dict[str, str]:
+    @property
+    def _feed_services(self) -> Path:
+        return self.folder.path / "feed_services"
+
+    def _given(self) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDPHONE_")}
         through = {
             f"CLOUDPHONE_{service.upper()}_URL": f"http://127.0.0.1:{self._base + _PROXIES + PORTS[service]}"
@@ -215,27 +247,26 @@ class Laboratory:
         }
         place = {"CLOUDPHONE_PORT_BASE": str(self._base), "CLOUDPHONE_DATA": str(self.folder.path)}
         bus = {"CLOUDPHONE_BUS_URL": self._rabbitmq.url} if self.bus == "rabbitmq" else {}
-        store = {"CLOUDPHONE_REDIS_URL": sentinel.url(secrets, self._base + _SENTINEL)} if self.failover else {}
-        return {**own, **SETTINGS, **through, **place, **bus, **store, **self._settings}
+        redis = {"CLOUDPHONE_REDIS_URL": self._store.url} if self._store.url else {}
+        feeds = {"CLOUDPHONE_FEED_SERVICES_FILE": str(self._feed_services)}
+        return {**own, **SETTINGS, **through, **place, **bus, **redis, **feeds, **self._settings}
 
     async def _start_servers(self, secrets: Secrets) -> None:
         """Those that stand on another one after it."""
         folder, env = self.folder, self.environment
         postgres = embedded.postgres(folder, secrets, self._base + PORTS["postgres"], env)
-        valkey = embedded.valkey(folder, secrets, self._base + PORTS["valkey"], env)
+        first, *later = self._store.stages(env)
         await self._start_together(
             msgspec.structs.replace(postgres, command=[*postgres.command, *_CARELESS]),
-            sentinel.promotable(valkey, secrets) if self.failover else valkey,
+            *first,
             rabbitmq.epmd(self._rabbitmq, env)
             if self.bus == "rabbitmq"
             else embedded.nats(folder, secrets, self._base + PORTS["nats"], env),
             self._proxy(),
         )
-        if self.failover:
-            ports_of = self._base + _REPLICA, self._base + PORTS["valkey"]
-            await self._start_together(sentinel.replica(folder.path / "replica", secrets, *ports_of, env))
-            ports_of = self._base + _SENTINEL, self._base + PORTS["valkey"]
-            await self._start_together(sentinel.sentinel(folder.path / "sentinel", secrets, *ports_of, env))
+        for programs in later:
+            await self._start_together(*programs)
+        await self._store.join()
         if self.bus == "rabbitmq":
             await self._start_together(rabbitmq.rabbitmq(self._rabbitmq, env))
 

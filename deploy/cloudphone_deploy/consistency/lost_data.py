@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from cloudphone_cache.feed import stream_of
@@ -17,10 +18,10 @@ EVERY_SECONDS = 0.2
 
 
 async def empty(laboratory: Laboratory, target: str, seconds: float) -> None:
-    part = laboratory.part(target)
+    part = await laboratory.part_now(target)
     await part.kill()
     try:
-        shutil.rmtree(laboratory.folder.valkey / "appendonlydir", ignore_errors=True)
+        shutil.rmtree(laboratory.folder.path / part.name / "appendonlydir", ignore_errors=True)
         await asyncio.sleep(seconds)
     finally:
         await part.start()
@@ -28,45 +29,54 @@ async def empty(laboratory: Laboratory, target: str, seconds: float) -> None:
 
 async def flush(laboratory: Laboratory, target: str, seconds: float) -> None:
     for _ in range(3):
-        async with laboratory.redis() as redis:
-            await redis.flushall()
+        async with laboratory.masters() as masters:
+            await asyncio.gather(*(redis.flushall() for redis in masters))
         await asyncio.sleep(seconds / 3)
 
 
 async def evict(laboratory: Laboratory, target: str, seconds: float) -> None:
     """Room for half of what was stored, and for a moment for nothing at all."""
-    async with laboratory.redis() as redis:
-        before = (await redis.config_get("maxmemory"))["maxmemory"]
-        memory = await redis.info("memory")
-        stored = memory["used_memory"] - memory["used_memory_startup"]
-        try:
-            for share in (0.5, 0.0):
-                await redis.config_set("maxmemory", int(memory["used_memory_startup"] + share * stored))
-                await asyncio.sleep(seconds / 2)
-        finally:
-            await redis.config_set("maxmemory", before)
+    async with laboratory.masters() as masters:
+        await asyncio.gather(*(_evict(redis, seconds) for redis in masters))
+
+
+async def _evict(redis: Any, seconds: float) -> None:
+    before = (await redis.config_get("maxmemory"))["maxmemory"]
+    memory = await redis.info("memory")
+    stored = memory["used_memory"] - memory["used_memory_startup"]
+    try:
+        for share in (0.5, 0.0):
+            await redis.config_set("maxmemory", int(memory["used_memory_startup"] + share * stored))
+            await asyncio.sleep(seconds / 2)
+    finally:
+        await redis.config_set("maxmemory", before)
 
 
 async def set_back(laboratory: Laboratory, target: str, seconds: float) -> None:
-    async with laboratory.redis() as redis:
-        held = [(key, await redis.dump(key), await redis.pttl(key)) async for key in redis.scan_iter(count=1000)]
-        await asyncio.sleep(seconds)
-        async with redis.pipeline(transaction=True) as pipeline:
-            pipeline.flushall()
-            for key, value, life in held:
-                if value is not None and life != -2:
-                    pipeline.restore(key, max(life, 0), value)
-            await pipeline.execute()
+    async with laboratory.masters() as masters:
+        await asyncio.gather(*(_set_back(redis, seconds) for redis in masters))
+
+
+async def _set_back(redis: Any, seconds: float) -> None:
+    held = [(key, await redis.dump(key), await redis.pttl(key)) async for key in redis.scan_iter(count=1000)]
+    await asyncio.sleep(seconds)
+    async with redis.pipeline(transaction=True) as pipeline:
+        pipeline.flushall()
+        for key, value, life in held:
+            if value is not None and life != -2:
+                pipeline.restore(key, max(life, 0), value)
+        await pipeline.execute()
 
 
 async def cut(laboratory: Laboratory, target: str, seconds: float) -> None:
     """`target` is the name that such connections bear."""
     end = asyncio.get_running_loop().time() + seconds
-    async with laboratory.redis() as redis:
+    async with laboratory.masters() as masters:
         while asyncio.get_running_loop().time() < end:
-            for client in await redis.client_list():
-                if client["name"] == target:
-                    await redis.client_kill_filter(_id=client["id"])
+            for redis in masters:
+                for client in await redis.client_list():
+                    if client["name"] == target:
+                        await redis.client_kill_filter(_id=client["id"])
             await asyncio.sleep(EVERY_SECONDS)
 
 
@@ -90,6 +100,25 @@ async def restore(laboratory: Laboratory, target: str, seconds: float) -> None:
     await back_up(laboratory, target)
     await asyncio.sleep(seconds)
     await bring_back(laboratory, target)
+
+
+async def unknown(laboratory: Laboratory, target: str, seconds: float) -> None:
+    """A process of a BFF that knows the service begins before the cache worker of its release."""
+    service, _, bff = target.partition(" ")
+    writer, reader = laboratory.part("cache-worker"), laboratory.part(bff)
+    laboratory.write_feeds_of([each for each in SERVICES if each != service])
+    try:
+        await writer.end()
+        await writer.start()
+        async with laboratory.redis() as redis:
+            await redis.delete(stream_of(service))
+        await reader.end()
+        await reader.start()
+        await asyncio.sleep(seconds)
+    finally:
+        laboratory.write_feeds_of(SERVICES)
+        await writer.end()
+        await writer.start()
 
 
 async def back_up(laboratory: Laboratory, service: str) -> None:

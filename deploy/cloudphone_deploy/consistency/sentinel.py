@@ -22,9 +22,11 @@ def promotable(valkey: Program, secrets: Secrets) -> Program:
     config = Path(valkey.command[-1])
 
     def prepare() -> None:
-        valkey.prepare()
-        with config.open("a") as file:
-            file.write(f"masterauth {secrets.valkey_password}\n")
+        # Whom it follows since it was demoted stands in there.
+        if not config.exists():
+            valkey.prepare()
+            with config.open("a") as file:
+                file.write(f"masterauth {secrets.valkey_password}\n")
 
     return msgspec.structs.replace(valkey, prepare=prepare)
 
@@ -49,14 +51,14 @@ def replica(folder: Path, secrets: Secrets, port: int, master_port: int, env: Ma
         return b"+PONG" in await embedded.ask(port, asked.encode())
 
     config = folder / "valkey.conf"
-    prepare = _writing(config, settings)
+    prepare = written_once(config, settings)
     return Program(
         name="replica", command=[embedded.valkey_binary(), str(config)], ready=ready, env=env, prepare=prepare
     )
 
 
 def sentinel(folder: Path, secrets: Secrets, port: int, master_port: int, env: Mapping[str, str]) -> Program:
-    """It rewrites its settings with what it finds out, and starts from scratch each time."""
+    """It rewrites its settings with what it finds out."""
     settings = {
         "port": port,
         "bind": "127.0.0.1",
@@ -72,12 +74,16 @@ def sentinel(folder: Path, secrets: Secrets, port: int, master_port: int, env: M
 
     config = folder / "sentinel.conf"
     command = [embedded.valkey_binary(), str(config), "--sentinel"]
-    prepare = _writing(config, settings)
+    prepare = written_once(config, settings)
     return Program(name="sentinel", command=command, ready=ready, env=env, prepare=prepare)
 
 
-def _writing(config: Path, settings: Mapping[str, object]) -> Callable[[], None]:
+def written_once(config: Path, settings: Mapping[str, object]) -> Callable[[], None]:
+    """Servers keep in their settings what has become of them."""
+
     def prepare() -> None:
+        if config.exists():
+            return
         with refusing(config.parent):
             config.parent.mkdir(exist_ok=True, mode=0o700)
             write_private(config, "".join(f"{name} {value}\n" for name, value in settings.items()))
