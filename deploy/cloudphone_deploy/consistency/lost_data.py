@@ -54,17 +54,18 @@ async def _evict(redis: Any, seconds: float) -> None:
 
 async def set_back(laboratory: Laboratory, target: str, seconds: float) -> None:
     async with laboratory.masters() as masters:
-        await asyncio.gather(*(_set_back(redis, seconds) for redis in masters))
+        await asyncio.gather(*(_set_back(redis, seconds, at_once=len(masters) == 1) for redis in masters))
 
 
-async def _set_back(redis: Any, seconds: float) -> None:
+async def _set_back(redis: Any, seconds: float, *, at_once: bool) -> None:
+    """A node of a cluster makes no transaction of keys in different slots."""
     held = [(key, await redis.dump(key), await redis.pttl(key)) async for key in redis.scan_iter(count=1000)]
     await asyncio.sleep(seconds)
-    async with redis.pipeline(transaction=True) as pipeline:
+    async with redis.pipeline(transaction=at_once) as pipeline:
         pipeline.flushall()
         for key, value, life in held:
             if value is not None and life != -2:
-                pipeline.restore(key, max(life, 0), value)
+                pipeline.restore(key, max(life, 0), value, replace=True)
         await pipeline.execute()
 
 

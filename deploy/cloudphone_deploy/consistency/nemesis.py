@@ -6,6 +6,9 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import NamedTuple
 
+from redis.exceptions import RedisError
+
+from cloudphone_cache.redis import REDIS_ERRORS
 from cloudphone_deploy.consistency.faults import FAULTS
 from cloudphone_deploy.consistency.laboratory import Laboratory
 from cloudphone_deploy.errors import CommandError
@@ -67,13 +70,13 @@ class Nemesis:
             await self.make(step)
 
     async def make(self, step: Step) -> None:
-        """One fault: made, undone, and recovered from."""
+        """One fault: made, undone, and recovered from. Raises CommandError."""
         began = time.time()
         self.current = step.name
         try:
             await FAULTS[step.name].make(self._laboratory, step.target, step.seconds)
             await self._laboratory.until_healthy()
-        except CommandError as error:
+        except (CommandError, RedisError, *REDIS_ERRORS, OSError) as error:
             raise CommandError(f"After {step.name} of {step.target}: {error}") from error
         finally:
             self.log.append(Incident(step.name, step.target, began, time.time()))
