@@ -10,8 +10,8 @@ import pytest
 
 from cloudphone_deploy.cli import main
 from cloudphone_deploy.commands.check_consistency import exit_code, until_told
-from tests.consistency.test_report import found
 from cloudphone_deploy.consistency.faults import FAULTS
+from tests.consistency.test_report import found
 from tests.servers import free_port
 
 
