@@ -28,7 +28,7 @@ async def started(kind: store.Kind) -> AsyncIterator[tuple[store.Store, dict[str
         made = store.store(kind, folder, folder.load_secrets(), base)
         servers: dict[str, Process] = {}
         try:
-            for stage in made.stages(os.environ):
+            for stage in made.stages(dict(os.environ)):
                 parts = {each.name: Process(each, folder.logs / f"{each.name}.log") for each in stage}
                 servers |= parts
                 await asyncio.gather(*(part.start() for part in parts.values()))
