@@ -123,7 +123,7 @@ class Board:
             found = cast("list[bytes | None]", await self._client.mget(keys) if keys else [])
         except _ERRORS as error:
             raise RedisAway(str(error)) from error
-        posted = [msgspec.json.decode(each, type=Posted) for each in found if each]
+        posted = [each for text in found if text and (each := _posted(text)) is not None]
         return sorted(posted, key=lambda each: (each.process.name, each.process.id))
 
     async def newest(self, services: Iterable[str]) -> dict[str, int]:
@@ -174,7 +174,7 @@ class Board:
                 reply = await self._client.xread({QUESTIONS: last}, block=self._block_ms)
                 for _, items in cast("list[Any]", reply or []):
                     for item, fields in items:
-                        await self._reply(fields[b"q"])
+                        await self._reply(fields.get(b"q", b""))
                         last = item.decode()
             except _ERRORS:
                 # Another server may answer next, whose ids are lower; to answer twice does no harm.
@@ -186,7 +186,11 @@ class Board:
         await self._client.eval(_REPORT, 2, _report_key(self.process.id), LIST, posted, _LIFE_MS, self.process.id)
 
     async def _reply(self, text: bytes) -> None:
-        question = msgspec.json.decode(text, type=Question)
+        try:
+            question = msgspec.json.decode(text, type=Question)
+        except msgspec.MsgspecError:
+            # Of another release.
+            return
         if question.by == self.process.id:
             return
         try:
@@ -204,6 +208,14 @@ class Board:
         # A process of another release may not know the question.
         answer = self._answers.get(question.kind)
         return b"null" if answer is None else msgspec.json.encode(await answer(question.about))
+
+
+def _posted(text: bytes) -> Posted | None:
+    """None for what a process of another release has written otherwise."""
+    try:
+        return msgspec.json.decode(text, type=Posted)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _report_key(process: str) -> str:

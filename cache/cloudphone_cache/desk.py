@@ -151,9 +151,9 @@ class Desk:
             posted, replies = {}, Gathered([(self.process, self.report())], [])
         found = [ProcessState(process=who, answers=True, report=report) for who, report in replies.answers]
         found += [
-            ProcessState(process=who, answers=False, report=msgspec.json.decode(posted[who.id].report, type=Report))
+            ProcessState(process=who, answers=False, report=report)
             for who in replies.silent
-            if who.id in posted
+            if who.id in posted and (report := _reported(posted[who.id])) is not None
         ]
         return _measured(found, newest)
 
@@ -250,6 +250,14 @@ class Desk:
         if found is None:
             return Dropped(known=False, dropped=False)
         return Dropped(known=True, dropped=await self._cache.drop(*found))
+
+
+def _reported(posted: Posted) -> Report | None:
+    """None for a report of another release."""
+    try:
+        return msgspec.json.decode(posted.report, type=Report)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _measured(states: list[ProcessState], newest: Mapping[str, int]) -> list[ProcessState]:

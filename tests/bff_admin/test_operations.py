@@ -103,6 +103,16 @@ async def test_warmups_are_watched_triggered_paused_and_rescheduled(console: Con
     assert (await console.ask("PUT", "/admin/warmups/schedule", {"cron": "every now and then"})).status_code == 400
 
 
+async def test_a_tenants_staff_may_watch_the_warmup_of_all_tenants_and_not_drive_it(
+    console: Console, services: Services
+) -> None:
+    theirs = await services.member("admin", tenant=await services.tenant())
+    assert (await console.seen("/admin/warmups", by=theirs))["paused"] is False
+    for method, path in (("POST", "runs"), ("POST", "pause"), ("POST", "resume"), ("PUT", "schedule")):
+        refused = await console.ask(method, f"/admin/warmups/{path}", {"cron": "* * * * *"}, by=theirs)
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+
+
 async def test_what_the_warmup_fills_is_a_hit_for_its_reader(console: Console, services: Services) -> None:
     ana = await services.user("Ana")
     device = await services.device(owner=ana)

@@ -222,6 +222,24 @@ async def test_over_http_a_reader_may_look_and_only_who_manages_may_trigger(data
         assert too_short.status_code == 400
 
 
+async def test_what_failed_is_told_to_who_sees_every_tenant(database: Database) -> None:
+    progress = await warm([Bff("bff-admin", 2, broken=frozenset({"0"}))], users=1, concurrency=1, report=_silent)
+    async with database.writing() as session:
+        run = await runs.trigger(session, "manual")
+        await runs.take(session)
+        await runs.finish(session, run.id, progress)
+    signer = Signer()
+    async with client_of(create_app(database=database, verifier=signer.verifier(), cursor_key="k" * 32)) as client:
+        for scope, expected in (("all", ["0"]), ("tenant", [])):
+            by = signer.headers(role="admin", scope=scope)
+            one = (await client.get(f"/v1/warmups/runs/{run.id}", headers=by)).json()["data"]
+            [listed] = (await client.get("/v1/warmups/runs", headers=by)).json()["data"]["items"]
+            last = (await client.get("/v1/warmups", headers=by)).json()["data"]["last"]
+            for told in (one, listed, last):
+                assert [failure["key"] for failure in told["failures"]] == expected
+                assert told["failed"] == 1
+
+
 async def _is(database: Database, run: WarmupRun, state: str) -> bool:
     async with database.reading() as session:
         return (await runs.find(session, run.id)).state == state

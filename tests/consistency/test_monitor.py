@@ -5,14 +5,16 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
 import httpx
 import pytest
+from rich.console import Console
 
 from cloudphone_deploy.consistency.heard import Changed, Heard
 from cloudphone_deploy.consistency.laboratory import Laboratory
-from cloudphone_deploy.consistency.monitor import Monitor, differences, things_in
+from cloudphone_deploy.consistency.monitor import Monitor, differences, summarise, things_in
 from cloudphone_deploy.errors import CommandError
 from cloudphone_shared.database import Change, Changes
 from tests.conditions import eventually
@@ -108,6 +110,12 @@ def test_a_label_later_than_a_missing_change_is_false() -> None:
     heard(monitor, 8, ago=10.0)
     monitor._judge(seen(7, as_of=time.time(), status="cloudphone; hit; detail=degraded"), time.monotonic())
     assert (monitor.result.false_labels, monitor.result.stale_as_fresh) == (1, 0)
+
+
+def test_a_monitor_that_checked_nothing_proves_nothing() -> None:
+    shown = StringIO()
+    summarise(Monitor(["http://bff"]).finish(), Console(file=shown, width=160))
+    assert "Nothing can be said: not one thing was checked." in shown.getvalue()
 
 
 def test_content_is_compared_where_both_have_the_field() -> None:

@@ -77,6 +77,15 @@ def test_the_end_is_a_table_and_a_sentence(violations: int, expected: str) -> No
     assert "30,003" in shown.getvalue() and "faults made: 1; seed 7" in shown.getvalue()
 
 
+def test_the_table_fits_a_narrow_terminal() -> None:
+    shown = StringIO()
+    summarise(found(stale=3), Console(file=shown, width=80))
+    [heading] = [line for line in shown.getvalue().splitlines() if "> 0.1 s" in line]
+    assert all(f"> {bound} s" in heading for bound in (0.1, 1, 5, 60))
+    [row] = [line for line in shown.getvalue().splitlines() if line.startswith("passed for fresh, without faults")]
+    assert row.count("≥ 4.0") == 4
+
+
 @pytest.mark.parametrize(
     ("seen", "expected", "absent"),
     [

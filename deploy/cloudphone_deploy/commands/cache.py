@@ -152,13 +152,12 @@ def l1(*, limit: Limit = 5, json: Json = False, data: Data = None) -> None:
         return
     for layer in answer["items"]:
         print(
-            f"{_label(layer['process'])}: {layer['entries']:,} entries, "
+            f"{_label(layer['process'])}: {_counted(layer['entries'])}, "
             f"{_size(layer['bytes'])} of {_size(layer['limitBytes'])}"
         )
-        _print_table(
-            ("  view", "entries", "size"),
-            [[f"  {shelf['view']}", f"{shelf['entries']:,}", _size(shelf["bytes"])] for shelf in layer["views"]],
-        )
+        rows = [[f"  {shelf['view']}", f"{shelf['entries']:,}", _size(shelf["bytes"])] for shelf in layer["views"]]
+        if rows:
+            _print_table(("  view", "entries", "size"), rows)
         for held in layer["hottest"]:
             since = _moment(held["sinceMs"])
             print(f"  {held['key']}: {held['hits']:,} hits, {_size(held['bytes'])}, held since {since}")
@@ -202,7 +201,7 @@ def stats(*, json: Json = False, data: Data = None) -> None:
         return
     rate = answer["hitRate"]
     print("No reads yet." if rate is None else f"{rate:.1%} of reads were hits.")
-    counters = [[name.replace("_", " "), f"{count:g}"] for name, count in answer["counters"].items()]
+    counters = [[name.replace("_", " "), f"{count:,.10g}"] for name, count in answer["counters"].items()]
     _print_table(("counter", "since start"), counters)
     print(f"\nThe feeds are {'live' if feeds['live'] else 'not live: everything is composed'}.")
     rows = [[str(_spelt(name, feed[name])) for name in FEED] for feed in feeds["services"]]
@@ -307,6 +306,10 @@ def _moment(ms: int | None) -> str:
     at = datetime.fromtimestamp(ms / 1000, UTC)
     today = at.date() == datetime.now(UTC).date()
     return f"{at:%T.%f}"[:-3] if today else f"{at:%Y-%m-%d %T}"
+
+
+def _counted(entries: int) -> str:
+    return f"{entries:,} entr{'y' if entries == 1 else 'ies'}"
 
 
 def _size(count: int) -> str:

@@ -209,7 +209,7 @@ def _watch(
         print(msgspec.json.encode(found).decode())
     else:
         monitor.summarise(found, Console(highlight=False))
-    raise SystemExit(0 if found.consistent else 1)
+    raise SystemExit(1 if not found.consistent else 0 if found.checks else CANNOT)
 
 
 def _fault_names(faults: str) -> list[str] | None:

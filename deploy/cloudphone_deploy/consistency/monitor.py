@@ -49,7 +49,7 @@ UNVERSIONED = frozenset({"lastActiveAt", "version"})
 class MonitorResult(msgspec.Struct, kw_only=True, rename="camel"):
     """What a monitor saw. A check is one versioned thing in one answer; `fresh` are those of answers that passed for
     fresh, `labelled` of those that said that they may be old. `differing` were of the owner's version and yet of
-    another content. `nines` in the order of `bounds`."""
+    another content. `refused` are answers that were no view. `nines` in the order of `bounds`."""
 
     seconds: float = 0.0
     answers: int = 0
@@ -180,8 +180,11 @@ class Monitor:
             self.result.unanswered += 1
             self.metrics.unanswered.inc()
             return
-        if answer.status_code != 200:
+        if answer.status_code != 200 or not answer.headers.get("content-type", "").startswith("application/json"):
             self.result.refused += 1
+            # What is gone is an answer too.
+            if answer.status_code != 404:
+                self.metrics.unanswered.inc()
             return
         self.result.answers += 1
         self._judge(answer, sent)
@@ -357,3 +360,5 @@ def summarise(found: MonitorResult, console: Console) -> None:
     console.print(f", differing: {found.differing:,}; no usable answer: {found.unanswered + found.refused:,}")
     for example in found.examples:
         console.print(f"  {example}", markup=False)
+    if not found.checks:
+        console.print("Nothing can be said: not one thing was checked.")

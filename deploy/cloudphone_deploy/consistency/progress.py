@@ -101,14 +101,18 @@ def summarise(result: Result, console: Console) -> None:
     console.print(
         f"{result.checks:,} checks in {result.answers:,} answers while {result.writes:,} changes were made"
         + (f", faults made: {len(result.incidents)}" if result.incidents else "")
-        + f"; seed {result.seed}."
+        + f"; seed {result.seed}.",
+        soft_wrap=True,
     )
-    table = Table("", "checks", *(f"stale > {bound:g} s" for bound in BOUNDS), box=None, pad_edge=False)
+    console.print("Checks, those stale by more than so long after the commit, and nines:")
+    table = Table("", "checks", *(f"> {bound:g} s" for bound in BOUNDS), box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.no_wrap = True
     for each in result.classes:
         if each.tally.checks:
             name = "labelled old" if each.labelled_old else "passed for fresh"
             when = "with faults" if each.faults else "without faults"
-            cells = [f"{one.stale:,} [dim]{nines_text(one.nines, one.supported)}[/]" for one in each.nines]
+            cells = [f"{one.stale:,} [dim]{_number(one.nines, one.supported)}[/]" for one in each.nines]
             table.add_row(f"{name}, {when}", f"{each.tally.checks:,}", *cells)
     console.print(table)
     if result.unjudged or result.unknown:
@@ -126,6 +130,10 @@ def summarise(result: Result, console: Console) -> None:
 
 def nines_text(nines: float | None, supported: float | None) -> str:
     """`≥` where nothing stale was seen, so that only the number of checks bounds it."""
+    return "–" if nines is None else f"{_number(nines, supported)} nines"
+
+
+def _number(nines: float | None, supported: float | None) -> str:
     if nines is None:
         return "–"
-    return f"{'≥ ' if nines == supported else ''}{nines:.1f} nines"
+    return f"{'≥ ' if nines == supported else ''}{nines:.1f}"

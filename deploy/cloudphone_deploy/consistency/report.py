@@ -154,7 +154,7 @@ def _sources(result: Result) -> str:
     if result.lost:
         counts["no answer"] = result.lost
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{count:,}</td></tr>" for name, count in counts.items())
-    return f"<table class='narrow'><tr><th>answered</th><th>answers</th></tr>{rows}</table>"
+    return f"<table class='narrow counts'><tr><th>answered</th><th>answers</th></tr>{rows}</table>"
 
 
 def _incidents(incidents: Sequence[Incident], result: Result) -> str:
@@ -226,9 +226,11 @@ dt { color: var(--soft); font-size: 13px; } dd { margin: 0; font-size: 22px; fon
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } table.narrow { width: auto; }
 th, td { padding: 6px 14px 6px 0; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
-th:first-child, .narrow td { text-align: left; } th { font-weight: 500; color: var(--soft); }
+th:first-child, .narrow td { text-align: left; } .narrow.counts td { text-align: right; }
+th { font-weight: 500; color: var(--soft); }
 td small { display: block; color: var(--soft); white-space: nowrap; }
-svg { width: 100%; height: auto; background: var(--panel); border: 1px solid var(--line); border-radius: 6px; }
+svg { width: 100%; min-width: 640px; height: auto; background: var(--panel); border: 1px solid var(--line);
+  border-radius: 6px; }
 svg text { fill: var(--soft); font: 12px system-ui, sans-serif; } .grid { stroke: var(--line); }
 .axis { stroke: var(--soft); } .bound { stroke: var(--stale); stroke-dasharray: 3 4; opacity: .7; }
 .hits, .fresh { fill: var(--hits); } .misses { fill: var(--misses); } .degraded, .labelled { fill: var(--degraded); }
@@ -257,12 +259,12 @@ stands where nothing stale was seen.</p>
 <span><i style="background:var(--others)"></i>lists and refusals</span>
 <span><i style="background:var(--fault)"></i>a fault, until all was well</span>
 <span><i style="background:var(--stale);border-radius:50%"></i>stale checks in that second</span></p>
-{timeline}
+<div class="wide">{timeline}</div>
 <p class="note">Answers per second.</p>
 <h2>How stale</h2>
 <p class="key"><span><i style="background:var(--hits)"></i>passed for fresh</span>
 <span><i style="background:var(--degraded)"></i>labelled not fresh or degraded</span></p>
-{distribution}
+<div class="wide">{distribution}</div>
 <p class="note">Stale checks by how long before their request the newer name had been committed.</p>
 <div class="wide">{percentiles}</div>
 <h2>Where answers came from</h2>

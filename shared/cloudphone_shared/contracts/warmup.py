@@ -22,8 +22,8 @@ class WarmupFailure(Contract, frozen=True, kw_only=True):
 class WarmupRun(Contract, frozen=True, kw_only=True):
     """One run: `total` views planned, of which `filled`, `skipped` (fresh already) and `failed` so far.
 
-    A run is partial when some of it failed, a single view or a BFF that could not plan: see `failures`. It fails when
-    nothing could be planned, when every view failed, or when its process died.
+    A run is partial when some of it failed, a single view or a BFF that could not plan: see `failures`, which are told
+    to who sees all tenants. It fails when nothing could be planned, when every view failed, or when its process died.
     """
 
     id: UUID
