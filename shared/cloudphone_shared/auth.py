@@ -248,7 +248,9 @@ class ServiceIdentity:
         now = self._clock()
         if now < min(self._renew_at, self._expires_at):
             return self._token
-        if self._fetching is None or (self._fetching.done() and now >= self._retry_at):
+        # A clock that was set back meanwhile must not make the pause any longer.
+        pausing = 0 < self._retry_at - now <= _RETRY_SECONDS
+        if self._fetching is None or (self._fetching.done() and not pausing):
             self._fetching = asyncio.create_task(self._fetch())
         if now >= self._expires_at:
             await asyncio.shield(self._fetching)
