@@ -126,3 +126,5 @@ class Nursery:
         while self._expected:
             born = self._expected.popleft()
             born.set_exception(CommandError(f"The process that starts the others ended; its log is {self._log}."))
+            # Whoever asked may have been cancelled meanwhile, and then nobody looks.
+            born.exception()

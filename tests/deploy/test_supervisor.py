@@ -1,6 +1,7 @@
 """The supervisor keeps small real programs running, and ends them however they or it behave."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from cloudphone_deploy import launch
 from cloudphone_deploy.errors import CommandError
+from cloudphone_deploy.nursery import Nursery
 from cloudphone_deploy.supervisor import Program, Supervisor, launched
 from tests.conditions import eventually
 
@@ -120,3 +122,14 @@ async def test_a_program_dies_with_its_supervisor(tmp_path: Path) -> None:
 def test_the_launcher_hands_over_its_process(tmp_path: Path) -> None:
     process = subprocess.Popen(launched(["/bin/sh", "-c", "echo $$"]), stdout=subprocess.PIPE, text=True)
     assert process.communicate()[0].strip() == str(process.pid)
+
+
+async def test_who_no_longer_waits_for_a_nursery_that_ended_is_not_complained_about(tmp_path: Path) -> None:
+    complaints: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: complaints.append(context))
+    nursery = Nursery([], {}, tmp_path / "log")
+    nursery._expected.append(loop.create_future())
+    nursery._lose()
+    gc.collect()
+    assert complaints == []
