@@ -34,6 +34,13 @@ def test_every_promise_of_the_cache_names_its_tests() -> None:
     assert all(_TEST.search(row) for _, row in rows)
 
 
+def test_every_fault_says_what_is_seen_and_names_its_test() -> None:
+    rows = re.findall(r"^\| (.+) \| (.+) \| (.*) \| (.+) \|$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    faults = [row for row in rows if row[0] not in ("fault", "---")]
+    assert len(faults) > 15
+    assert [fault for fault, _, _, test in faults if not (_TEST.search(test) or test.startswith("the same"))] == []
+
+
 def functions_of(module: Path) -> set[str]:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {node.name for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, functions)}

@@ -78,7 +78,7 @@ async def test_a_key_of_no_view_is_404(console: Console) -> None:
     assert (await console.get("/admin/cache/view?key=nothing:1")).status_code == 404
 
 
-async def test_the_command_line_may_look_at_the_cache_and_at_nobodys_orders(
+async def test_the_command_line_may_look_at_the_cache_and_change_nothing_else(
     console: Console, services: Services
 ) -> None:
     identity = services.identity("operations")
