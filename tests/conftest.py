@@ -4,11 +4,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
 from tests.servers import Missing, Nats, Postgres, RabbitMQ, Redis, RedisCluster, Valkey
+from tests.workers import Together, place_in_line
 
 
 class Startable(Protocol):
@@ -17,17 +18,15 @@ class Startable(Protocol):
 
 
 S = TypeVar("S", bound=Startable)
-TOGETHER = ("bff_admin", "bff_user", "consistency", "journeys")
-"""Folders whose tests share a whole platform, or its services."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers: what stands on the same services is run by one of them, everything else file by file."""
-    for item in items:
-        place = item.path.relative_to(Path(__file__).parent)
-        group = place.parts[0] if place.parts[0] in TOGETHER else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: place_in_line(item.path.relative_to(Path(__file__).parent)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return Together(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @contextmanager
