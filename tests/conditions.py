@@ -8,9 +8,10 @@ from typing import TypeVar
 import anyio
 
 T = TypeVar("T")
+ROUNDS = 8
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], within: float = 20.0, every: float = 0.01) -> T:
+async def eventually(condition: Callable[[], T | Awaitable[T]], within: float = 60.0, every: float = 0.01) -> T:
     """The first truthy answer of `condition` (sync or async). Fails after `within` seconds, telling the last answer."""
     deadline = time.monotonic() + within
     while True:
@@ -22,3 +23,11 @@ async def eventually(condition: Callable[[], T | Awaitable[T]], within: float = 
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within} s: {inspect.getsource(condition).strip()} (last: {answer!r})")
         await anyio.sleep(every)
+
+
+async def in_one_round(attempt: Callable[[], Awaitable[bool]], rounds: int = ROUNDS) -> bool:
+    """For what a stall of the machine may spoil: whether it holds once. What is broken holds never."""
+    for _ in range(rounds):
+        if await attempt():
+            return True
+    return False

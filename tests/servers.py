@@ -77,13 +77,17 @@ def _ports() -> range:
 
 
 def free_port() -> int:
+    return free_base(1)
+
+
+def free_base(width: int) -> int:
+    """A port from which on `width` ports are free, and given to nobody else, who may just not listen at the moment."""
     while True:
-        port = random.SystemRandom().choice(_ports())
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in _given:
-                _given.add(port)
-                return port
+        base = random.SystemRandom().choice(_ports()[: 1 - width or None])
+        wanted = range(base, base + width)
+        if _given.isdisjoint(wanted) and not any(ports.taken(port) for port in wanted):
+            _given.update(wanted)
+            return base
 
 
 def program(name: str, *places: str | Path) -> str:
@@ -112,7 +116,7 @@ class Server(ABC):
     """One server process and its data folder. The port, and so the URL, stays the same over restarts."""
 
     scheme: ClassVar[str]
-    starts_within: ClassVar[float] = 30.0
+    starts_within: ClassVar[float] = 90.0
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
     def __init__(self) -> None:
@@ -166,7 +170,7 @@ class Server(ABC):
         for member in reversed(self._tree()):
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
-        self.process.wait(15)
+        self.process.wait(60)
         Guard.get().tell("forget", self.process.pid)
         self.process = None
 
@@ -368,11 +372,11 @@ class RabbitMQ(Server):
     """Debian's rabbitmq-server as a node of our own."""
 
     scheme = "amqp"
-    starts_within = 90.0
+    starts_within = 180.0
 
     def __init__(self) -> None:
         super().__init__()
-        self.port = ports.free_base(3)
+        self.port = free_base(3)
         self.node = rabbitmq.Node(self.folder, self.port)
         self._epmd: subprocess.Popen[bytes] | None = None
 
@@ -398,7 +402,7 @@ class RabbitMQ(Server):
         super().remove()
         if self._epmd:
             self._epmd.kill()
-            self._epmd.wait(5)
+            self._epmd.wait(60)
             Guard.get().tell("forget", self._epmd.pid)
 
     def ready(self) -> bool:

@@ -1,9 +1,9 @@
 """Limits per caller: exact over several connections, never over, and their spelling."""
 
 import asyncio
-import time
 import uuid
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -26,9 +26,23 @@ class Connection:
         self.limiter = Limiter(rates, **options)  # type: ignore[arg-type]
 
     async def ask(self, caller: str, role: str = "") -> int:
-        subject = self.limiter.subject(caller, role)
+        return int(await self.redis.evalsha(*self._call(self.limiter.subject(caller, role))))  # type: ignore[misc]
+
+    async def ask_and_look(self, caller: str) -> tuple[int, int, int]:
+        """Microseconds to wait, and what is kept of the caller then: how many admissions, for how many milliseconds."""
+        subject = self.limiter.subject(caller)
+        async with self.redis.pipeline(transaction=True) as together:
+            together.evalsha(*self._call(subject)).llen(subject.key).pttl(subject.key)  # type: ignore[union-attr]
+            wait, kept, left = await together.execute()
+        return int(wait), kept, left
+
+    async def now(self) -> float:
+        seconds, microseconds = await self.redis.time()  # type: ignore[misc]
+        return seconds + microseconds / US
+
+    def _call(self, subject: Subject) -> tuple[Any, ...]:
         arguments = [value for rate in subject.rates for value in (rate.count, round(rate.seconds * US))]
-        return int(await self.redis.evalsha(SCRIPT_SHA.decode(), 1, subject.key, *arguments))  # type: ignore[misc]
+        return (SCRIPT_SHA.decode(), 1, subject.key, *arguments)
 
 
 async def connections(valkey: Valkey, rates: str, count: int = 2) -> list[Connection]:
@@ -49,31 +63,29 @@ async def test_two_processes_together_admit_exactly_the_limit(valkey: Valkey) ->
     waits = await asyncio.gather(*(connection.ask(caller) for _ in range(20) for connection in made))
 
     assert sum(wait == 0 for wait in waits) == 10
-    assert all(59 * US < wait <= 60 * US for wait in waits if wait)
+    assert all(30 * US < wait <= 60 * US for wait in waits if wait)
     await close(made)
 
 
 async def test_no_window_of_any_rate_is_ever_over(valkey: Valkey) -> None:
     made = await connections(valkey, "5/s,12/3s")
-    caller, admitted = uuid.uuid4().hex, []
-    began = time.monotonic()
+    caller, admitted = uuid.uuid4().hex, list[tuple[float, float]]()
 
     async def hammer(connection: Connection) -> None:
-        while time.monotonic() - began < 4:
+        while len(admitted) < 12 + 4:
+            before = await connection.now()
             wait = await connection.ask(caller)
             if wait == 0:
-                now = await connection.redis.time()  # type: ignore[misc]
-                admitted.append(now[0] + now[1] / US)
+                admitted.append((before, await connection.now()))
             await asyncio.sleep(min(wait / US, 0.02))
 
-    await asyncio.gather(*(hammer(connection) for connection in made))
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(hammer(connection) for connection in made))
 
-    admitted.sort()
-    late = 0.02  # The server's clock is read a moment after the admission.
+    # Each was admitted between two looks at the server's clock: so many surely within one window are too many.
     for count, window in ((5, 1.0), (12, 3.0)):
-        for first, over in zip(admitted, admitted[count:], strict=False):
-            assert over - first > window - late
-    assert len(admitted) >= 12 + 1
+        for begun, _ in admitted:
+            assert sum(before >= begun and after < begun + window for before, after in admitted) <= count
     await close(made)
 
 
@@ -98,15 +110,14 @@ async def test_callers_do_not_count_for_each_other(valkey: Valkey) -> None:
 
 async def test_what_is_kept_of_a_caller_is_bounded_and_ends(valkey: Valkey) -> None:
     made = await connections(valkey, "3/s,5/2s", 1)
-    caller = uuid.uuid4().hex
-    began = time.monotonic()
-    while time.monotonic() - began < 2.5:
-        wait = await made[0].ask(caller)
-        await asyncio.sleep(wait / US)
-    key = made[0].limiter.subject(caller).key
+    caller, admitted = uuid.uuid4().hex, 0
 
-    assert await made[0].redis.llen(key) <= 5  # type: ignore[misc]
-    assert 0 < await made[0].redis.pttl(key) <= 2000
+    while admitted < 7:
+        wait, kept, left = await made[0].ask_and_look(caller)
+        admitted += wait == 0
+        assert kept <= 5
+        assert 0 <= left <= 2000
+        await asyncio.sleep(wait / US)
     await close(made)
 
 

@@ -88,7 +88,7 @@ async def test_installations_end_with_the_volume_and_later_ones_stay(world: Worl
     async def ended() -> bool:
         return (await states(world))[0] == "uninstalled"
 
-    await eventually(ended, within=20)
+    await eventually(ended)
     assert await states(world) == ["uninstalled", "cancelled", "failed", "uninstalled", "pending"]
     listed = await world.listed(world.bff)
     assert [one["state"] for one in listed["data"]] == ["failed", "pending"]

@@ -85,7 +85,7 @@ async def taken_in(world: World, envelopes: list[Envelope]) -> None:
         sql = "SELECT count(DISTINCT event_id) FROM billing.inbox WHERE event_id = ANY(:ids)"
         return (await world.rows(sql, ids=ids))[0][0] == len(ids)
 
-    await eventually(all_are_in_the_inbox, within=20)
+    await eventually(all_are_in_the_inbox)
 
 
 async def names(world: World, order_id: str) -> tuple[str, str, str]:
@@ -135,7 +135,7 @@ async def test_what_billing_does_is_announced_with_its_versions(world: World, bu
         rows = await world.rows(sql, entity=entity)
         return rows if len(rows) == 2 else None
 
-    rows = await eventually(published, within=20)
+    rows = await eventually(published)
     assert [(row.type, row.entities[entity]) for row in rows] == [
         ("order.created", order["version"]),
         ("order.state.changed", cancelled["version"]),
@@ -157,4 +157,4 @@ async def test_an_announcement_that_makes_no_sense_is_parked_and_holds_nobody_up
         dead = await bus.list_dead(USER_UPDATED)
         return {letter.envelope.event_id for letter in dead if letter.envelope} == {nameless.event_id, nothing.event_id}
 
-    await eventually(parked, within=20)
+    await eventually(parked)

@@ -28,14 +28,16 @@ AUTH = Auth(
 
 
 class Clock:
+    """Stands until it is moved."""
+
     def __init__(self) -> None:
-        self.ahead = 0.0
+        self.now = time.time()
 
     def __call__(self) -> float:
-        return time.time() + self.ahead
+        return self.now
 
     def advance(self, *, seconds: float = 0, minutes: float = 0, days: float = 0) -> None:
-        self.ahead += seconds + minutes * 60 + days * 86400
+        self.now += seconds + minutes * 60 + days * 86400
 
 
 class World:

@@ -47,8 +47,8 @@ async def test_what_is_announced_is_published_and_what_is_old_is_removed(
         worker.run(database=again, bus=connect(nats.url, name=name), auth=AUTH, tend_seconds=0.1)
     )
     try:
-        await eventually(lambda: "user.created" in [one.type for one in heard], within=20)
-        await eventually(lambda: is_empty(database, SessionRow, RefreshTokenRow, SignInFailuresRow), within=20)
+        await eventually(lambda: "user.created" in [one.type for one in heard])
+        await eventually(lambda: is_empty(database, SessionRow, RefreshTokenRow, SignInFailuresRow))
     finally:
         working.cancel()
         with contextlib.suppress(asyncio.CancelledError):

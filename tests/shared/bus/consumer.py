@@ -29,9 +29,10 @@ class Elsewhere(Server):
         return True
 
 
-async def main(url: str, name: str, queue: str, kind: str) -> None:
+async def main(url: str, name: str, queue: str, kind: str, ack_wait: str) -> None:
     broker = Broker(Elsewhere(url))
     broker.name, broker.queue = name, queue
+    broker.ack_wait = broker.lease = float(ack_wait)
     bus = broker.bus()
     stuck = kind.endswith("-stuck")
 

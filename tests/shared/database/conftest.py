@@ -1,9 +1,10 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from cloudphone_shared.database import Database, History, upgrade
+from tests.patience import patience
 from tests.servers import Postgres
 
 FIRST = """
@@ -26,6 +27,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_things"),
     )
 """
+
+
+@pytest.fixture(scope="package", autouse=True)
+def patient() -> Iterator[None]:
+    with patience():
+        yield
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from cloudphone_shared.database import Database, announce, changes_route, raise_
 from cloudphone_shared.http.app import create_app
 from tests.conditions import eventually
 from tests.shared.database.shop import ThingChanged
-from tests.shared.database.test_relay import FIRST, Recorder, relaying
+from tests.shared.database.test_relay import FIRST, Recorder, all_marked, relaying
 from tests.signing import Signer, client_of
 
 pytestmark = pytest.mark.anyio
@@ -33,6 +33,7 @@ async def announce_and_publish(database: Database, count: int) -> None:
             async with database.writing() as session:
                 await announce(session, ThingChanged(text=str(n)), f"thing:{n}", "things")
         await eventually(lambda: str(count - 1) in bus.texts)
+        await eventually(lambda: all_marked(database))
 
 
 async def changes(worker: httpx.AsyncClient, **query: int) -> dict[str, object]:

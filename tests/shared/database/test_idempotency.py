@@ -77,7 +77,7 @@ async def test_a_process_that_dies_half_way_leaves_the_key_free(database: Databa
         await session.flush()
         backend = (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one()
         async with database.writing() as other:
-            await other.execute(text("SELECT pg_terminate_backend(:backend, 5000)"), {"backend": backend})
+            await other.execute(text("SELECT pg_terminate_backend(:backend, 10000)"), {"backend": backend})
         entered.set()
         return await create(session)
 

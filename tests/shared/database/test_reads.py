@@ -10,6 +10,7 @@ from cloudphone_shared.database import Database, bump
 from cloudphone_shared.database.reads import Statement, asked, columns, version_of
 from cloudphone_shared.errors import Unavailable
 from cloudphone_shared.ids import uuid7
+from tests.conditions import eventually
 from tests.servers import free_port
 from tests.shared.database.shop import Base, Thing
 
@@ -30,9 +31,10 @@ THINGS = Statement(
 )  # fmt: skip
 SLOW = Statement(sa.select(sa.func.pg_sleep(sa.bindparam("seconds", type_=sa.Float()))))
 END_ALL = (
-    "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
+    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+END_ASKING = END_ALL + " AND state = 'active' AND query LIKE '%pg_sleep%'"
 
 
 async def made(database: Database, name: str) -> UUID:
@@ -71,9 +73,12 @@ async def test_connections_closed_while_idle_cost_no_read(database: Database) ->
 
 
 async def test_a_connection_lost_while_asked_is_an_outage(database: Database) -> None:
-    asking = asyncio.create_task(database.rows(SLOW, seconds=30.0))
-    async with database.writing() as session:
-        while not (await session.execute(sa.text(END_ALL))).all():
-            pass
+    asking = asyncio.create_task(database.rows(SLOW, seconds=60.0))
+
+    async def ended() -> bool:
+        async with database.writing() as session:  # each sees the connections as they were when it first looked
+            return (await session.execute(sa.text(END_ASKING))).all() == [(True,)]
+
+    await eventually(ended)
     with pytest.raises(Unavailable):
         await asking

