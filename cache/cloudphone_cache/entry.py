@@ -88,7 +88,7 @@ _Shown = tuple[str, int, list[int], dict[str, int]]
 and those whose versions are not the view's."""
 
 
-class _Stored(msgspec.Struct, array_like=True):
+class _Stored(msgspec.Struct, array_like=True, gc=False):
     """One segment in the header, in the shape's order: its length in the body, when it was read (ms after the view),
     how long it is true (ms; -1 without end), and what it shows."""
 
@@ -111,7 +111,7 @@ class Line(NamedTuple):
     state: int
 
 
-class _Head(msgspec.Struct, array_like=True):
+class _Head(msgspec.Struct, array_like=True, gc=False):
     """What is stored of an entry beside its body; the three ends in ms after `read_at`."""
 
     schema: int
@@ -248,7 +248,7 @@ class Entry:
         head = _encode(
             _Head(
                 self.schema,
-                _counted_from(self.deps, -1),
+                _counted_short(self.deps),
                 self.read_at,
                 self.until - self.read_at,
                 self.fresh_until - self.read_at,
@@ -273,17 +273,25 @@ def load(stored: bytes, schema: int) -> Entry | None:
         return None
     if head.schema != schema:
         return None
-    head.deps = _counted_from(head.deps, 1)
+    _count_whole(head.deps)
     return Entry(stored[:1], head, stored[end:])
 
 
-def _counted_from(deps: Deps, sign: int) -> Deps:
+def _counted_short(deps: Deps) -> Deps:
     """Versions as distances from the beginning of their position's incarnation: two bytes each rather than nine."""
     counted: Deps = {}
     for service, (position, versions) in deps.items():
-        base = sign * (position - position % _INCARNATION)
-        counted[service] = (position, {entity: version + base for entity, version in versions.items()})
+        base = position - position % _INCARNATION
+        counted[service] = (position, {entity: version - base for entity, version in versions.items()})
     return counted
+
+
+def _count_whole(deps: Deps) -> None:
+    """The opposite, in place: every hit of Redis pays for it."""
+    for position, versions in deps.values():
+        base = position - position % _INCARNATION
+        for entity in versions:
+            versions[entity] += base
 
 
 class Label(NamedTuple):
@@ -305,7 +313,8 @@ def label_of(stored: bytes) -> Label | None:
         parts = _decode_parts(head.parts)
     except msgspec.MsgspecError:
         return None
-    deps = _counted_from(head.deps, 1)
+    deps = head.deps
+    _count_whole(deps)
     for part in parts:
         for service, _, _, own in part.shows:
             # What a kept segment shows counts for no proof, but it is shown.

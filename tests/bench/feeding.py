@@ -1,7 +1,8 @@
 """A feed as fast as one likes: `python -m tests.bench.feeding PORT`, with Redis there and nobody else appending.
 
-Each line of its input is a number of changes a second from then on. They are the device service's, of 200,000 devices
-that no view shows; every service's heartbeats go on beside them, four a second.
+Each line of its input is a number of changes a second from then on, and whose they are: the device service's, of
+200,000 devices that no view shows, or `unheard`, of a feed that nobody reads. Every service's heartbeats go on beside
+them, four a second.
 """
 
 import asyncio
@@ -12,8 +13,10 @@ import uuid
 import uvloop
 
 from cloudphone_cache.feed import stream_of
+from cloudphone_cache.knowledge import INCARNATION
 from cloudphone_shared.clients import SERVICES
 
+UNHEARD = "unheard"
 _TICK = 0.004
 _BEAT = 0.25
 _LENGTH = b"200000"
@@ -27,9 +30,10 @@ class Feeding:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._last: dict[str, int] = {}
+        self._last = {UNHEARD: INCARNATION}
         self._entities = [f"device:{uuid.uuid4()}".encode() for _ in range(200_000)]
         self.rate = 0.0
+        self.service = "device"
 
     async def begin(self) -> None:
         """Numbers go on where the streams end."""
@@ -61,10 +65,10 @@ class Feeding:
             await asyncio.sleep(_TICK)
 
     def _change(self) -> bytes:
-        self._last["device"] += 1
-        seq = self._last["device"]
+        self._last[self.service] += 1
+        seq = self._last[self.service]
         entity = self._entities[seq % len(self._entities)]
-        stream = stream_of("device").encode()
+        stream = stream_of(self.service).encode()
         return _pack(b"XADD", stream, b"MAXLEN", b"~", _LENGTH, b"%d-0" % seq, entity, b"%d" % seq)
 
     def _beats(self) -> list[bytes]:
@@ -87,7 +91,8 @@ async def main(port: int) -> None:
     sys.stdout.write("feeding\n")
     sys.stdout.flush()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        feeding.rate = float(line)
+        rate, feeding.service = line.split()
+        feeding.rate = float(rate)
     running.cancel()
 
 

@@ -4,58 +4,64 @@ import asyncio
 import os
 import statistics
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from cloudphone_cache.feed import stream_of
 from cloudphone_shared.clients import SERVICES
 from tests.bench.changes import SERVICE, changes_under_hits
-from tests.bench.figures import Figures
-from tests.bench.load import run_paced
+from tests.bench.feeding import UNHEARD
+from tests.bench.figures import Figures, Row
+from tests.bench.load import Load, run_paced
 from tests.bench.scenarios.hits import ready
 from tests.bench.stand import BenchServer, Stand, cpu_seconds
 
 RATES = (0, 1, 10, 100, 1_000, 10_000)
 HITS_PER_S = 1_000
+_OWNER = "device"
+Feed = tuple[int, str]
+"""So many changes a second, of a service."""
 
 
 async def rates(stand: Stand, figures: Figures) -> None:
     """0 to 10,000 changes/s of devices that no view shows, while 1,000 hits/s are answered from L1."""
     chosen = RATES if not stand.effort.quick else (0, 1_000, 10_000)
-    p50: dict[int, list[float]] = {rate: [] for rate in chosen}
-    p99: dict[int, list[float]] = {rate: [] for rate in chosen}
-    cpu: dict[int, list[float]] = {rate: [] for rate in chosen}
+    most, silent, unheard = (chosen[-1], _OWNER), (0, _OWNER), (chosen[-1], UNHEARD)
+    feeds: list[Feed] = [*((rate, _OWNER) for rate in chosen), unheard]
+    loads: dict[Feed, list[Load]] = {feed: [] for feed in feeds}
+    cpu: dict[Feed, list[float]] = {feed: [] for feed in feeds}
     async with _feeding(stand) as feeding, stand.bff("l1") as bff:
         assert feeding.stdin
         requests = await ready(stand, bff)
         await run_paced("127.0.0.1", bff.bench_port, requests, rate=HITS_PER_S, seconds=1)
         for number in range(stand.effort.less(3, 1)):
-            for rate in chosen if number % 2 == 0 else reversed(chosen):
-                feeding.stdin.write(b"%d\n" % rate)
+            for feed in feeds if number % 2 == 0 else reversed(feeds):
+                feeding.stdin.write(b"%d %b\n" % (feed[0], feed[1].encode()))
                 await asyncio.sleep(0.3)
-                cpu[rate].append(await _idle_share(bff))
+                cpu[feed].append(await _idle_share(bff))
                 load = await run_paced(
                     "127.0.0.1", bff.bench_port, requests, rate=HITS_PER_S, seconds=stand.effort.seconds
                 )
                 if load.refused:
                     raise RuntimeError(f"{load.refused} of {load.answers} answers were not 200")
-                p50[rate].append(load.p50_ms)
-                p99[rate].append(load.p99_ms)
-    figures.growth["rates"] = [
-        {
-            "changes_per_s": rate,
-            "reader_cpu_percent": round(100 * statistics.median(cpu[rate]), 1),
-            "p50_ms": round(statistics.median(p50[rate]), 2),
-            "p99_ms": round(statistics.median(p99[rate]), 2),
-            "p99_min_ms": round(min(p99[rate]), 2),
-            "p99_max_ms": round(max(p99[rate]), 2),
-        }
-        for rate in chosen
-    ]
-    for quiet, busy in zip(p99[0], p99[chosen[-1]], strict=True):
-        figures.add("p99_without_changes_ms", quiet, "ms, at 1,000 hits/s")
-        figures.add("p99_at_10000_changes_ms", busy, "ms, at 1,000 hits/s")
+                loads[feed].append(load)
+    figures.growth["rates"] = [_row(rate, loads[rate, _OWNER], cpu[rate, _OWNER]) for rate in chosen]
+    for name, feed in (("without", silent), ("beside_10000", unheard), ("at_10000", most)):
+        for load in loads[feed]:
+            figures.add(f"p99_{name}_changes_ms", load.p99_ms, "ms, at 1,000 hits/s")
     await _without_http(stand, figures)
+
+
+def _row(rate: int, loads: Sequence[Load], cpu: Sequence[float]) -> Row:
+    p99 = [load.p99_ms for load in loads]
+    return {
+        "changes_per_s": rate,
+        "reader_cpu_percent": round(100 * statistics.median(cpu), 1),
+        "p50_ms": round(statistics.median(load.p50_ms for load in loads), 2),
+        "p99_ms": round(statistics.median(p99), 2),
+        "p99_min_ms": round(min(p99), 2),
+        "p99_max_ms": round(max(p99), 2),
+    }
 
 
 async def _without_http(stand: Stand, figures: Figures) -> None:
@@ -96,7 +102,7 @@ async def _feeding(stand: Stand) -> AsyncIterator[asyncio.subprocess.Process]:
             feeding.kill()
         await feeding.wait()
         # Its numbers are none of the services': streams and views that know of them go.
-        await stand.redis("DEL", *(stream_of(service) for service in SERVICES))
+        await stand.redis("DEL", *(stream_of(service) for service in (*SERVICES, UNHEARD)))
         await stand.forget("device:*", "user:*")
         for process in usual:
             await asyncio.to_thread(process.start)
