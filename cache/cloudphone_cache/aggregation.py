@@ -402,12 +402,12 @@ class Cache:
 
     def _as_of(self, view: View[Any], entry: Entry, source: Source) -> int | None:
         if view.bounded_to is not None or entry.degraded or not entry.deps:
-            return self.knowledge.read_as_of(entry.read_at, entry.deps)
+            return entry.as_of
         if not self.knowledge.current(entry):
             return None
         if source is L1 or source is L2 or self.knowledge.proven(entry):
             return self.knowledge.as_of(entry.deps)
-        return self.knowledge.read_as_of(entry.read_at, entry.deps)
+        return entry.as_of
 
     def _refresh_if_due(self, view: View[Any], key: str, entry: Entry, now: int) -> None:
         # The later, the likelier: of many readers one refreshes just before the soft expiry, whatever their number.

@@ -189,6 +189,7 @@ class Composer:
             decode=segment.decode,
             unversioned=recorder.nameless and not soft,
             lagging=recorder.lagging and not soft,
+            as_of=self.knowledge.read_as_of(read_at, recorder.deps or self.knowledge.services),
         )
 
     def fallback(self, view: View[Any], segment: Segment, old: Part | None, same: bool) -> Part:

@@ -37,11 +37,14 @@ class State(IntEnum):
 class Part:
     """One segment as composed: its JSON, what it shows, when it was asked (`read_at`, ms), and until when it is true.
 
+    `as_of` is when it was asked as the owners' clocks tell it, or a little earlier; `read_at` unless it is given.
     A kept part's versions no longer count as shown. `unversioned` when it was asked and named no entity; `lagging` when
     it was read from a replica that had not followed as far as the feed had been heard.
     """
 
-    __slots__ = ("_value", "decode", "deps", "lagging", "name", "raw", "read_at", "state", "until", "unversioned")
+    __slots__ = (
+        "_value", "as_of", "decode", "deps", "lagging", "name", "raw", "read_at", "state", "until", "unversioned",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -55,10 +58,12 @@ class Part:
         decode: Callable[[bytes], Any] = msgspec.json.decode,
         unversioned: bool = False,
         lagging: bool = False,
+        as_of: int | None = None,
     ) -> None:
         self.name = name
         self.raw = raw
         self.read_at = read_at
+        self.as_of = read_at if as_of is None else as_of
         self.deps = deps
         self.until = until
         self.state = state
@@ -77,7 +82,9 @@ class Part:
         """The same value in another state; a missing one has none."""
         raw = b"null" if state is State.MISSING else self.raw
         deps: Deps = {} if state is State.MISSING else self.deps
-        return Part(self.name, raw, self.read_at, deps, until=self.until, state=state, decode=self.decode)
+        return Part(
+            self.name, raw, self.read_at, deps, until=self.until, state=state, decode=self.decode, as_of=self.as_of
+        )
 
 
 _UNREAD = object()
@@ -112,7 +119,7 @@ class Line(NamedTuple):
 
 
 class _Head(msgspec.Struct, array_like=True, gc=False):
-    """What is stored of an entry beside its body; the three ends in ms after `read_at`."""
+    """What is stored of an entry beside its body; the three ends and `as_of` in ms after `read_at`."""
 
     schema: int
     deps: Deps
@@ -126,6 +133,7 @@ class _Head(msgspec.Struct, array_like=True, gc=False):
     etag: bytes
     complete: bool
     parts: msgspec.Raw
+    as_of: int = 0
 
 
 _decode_head = msgspec.msgpack.Decoder(_Head).decode
@@ -138,12 +146,14 @@ class Entry:
 
     `deps` is what a proof needs: per service the lowest position and the lowest version of each entity, of good
     segments only. Before `until` it may be served (a segment's life, a partial's retry, the hard expiry); past
-    `fresh_until` it is refreshed behind the answer; `cost_ms` is how long it took to compose.
+    `fresh_until` it is refreshed behind the answer; `cost_ms` is how long it took to compose. All of these are told by
+    the clock of who composed it; `as_of` is `read_at` by the owners' clocks, or a little earlier.
     """
 
     __slots__ = (
         "_lines",
         "_stored",
+        "as_of",
         "audience",
         "body",
         "complete",
@@ -166,6 +176,7 @@ class Entry:
         self.schema = head.schema
         self.deps = head.deps
         self.read_at = head.read_at
+        self.as_of = head.read_at + head.as_of
         self.until = head.read_at + head.until
         self.fresh_until = head.read_at + head.fresh_until
         self.hard_until = head.read_at + head.hard_until
@@ -214,7 +225,7 @@ class Entry:
         return {
             line.name: Part(
                 line.name, body[line.start : line.end], line.read_at, line.deps,
-                until=line.until, state=State(line.state), decode=decode[line.name],
+                until=line.until, state=State(line.state), decode=decode[line.name], as_of=self.as_of,
             )
             for line in self.lines(view)
         }  # fmt: skip
@@ -259,6 +270,7 @@ class Entry:
                 self.etag,
                 self.complete,
                 self._stored,
+                self.as_of - self.read_at,
             )
         )
         return b"".join((self.kind, len(head).to_bytes(4, "big"), head, self.body))
@@ -372,6 +384,7 @@ def assemble(view: View[Any], parts: Mapping[str, Part], audience: Audience, now
         etag=_etag(view, parts) if whole else b"",
         complete=all(part.state is not State.MISSING for part in parts.values()),
         parts=msgspec.Raw(_encode(lines)),
+        as_of=min(part.as_of for part in parts.values()) - read_at,
     )
     return Entry(FULL if whole else PARTIAL, head, body)
 

@@ -1,6 +1,7 @@
 """A service that does not answer: the last good value, labelled, and not for who may have lost the right to it."""
 
 import asyncio
+from datetime import datetime
 
 import msgspec
 import pytest
@@ -69,6 +70,28 @@ async def test_without_a_last_good_value_a_part_is_null_and_the_view_not_complet
         assert body(served)["heldBy"] is None
         assert body(served)["degraded"] == [{"field": "heldBy", "reason": "unavailable"}]
         assert served.header("x-view-complete") == "false"
+
+
+@pytest.mark.parametrize("off", [-300, 300])
+async def test_what_a_process_whose_clock_is_wrong_has_read_is_told_by_the_owners_time(
+    library: Library, clock: Clock, off: int
+) -> None:
+    view, store, wrong = book_full(), MemoryStore(), Clock(clock() + off)
+    there, here = (a_cache(library, view, store=store, clock=each) for each in (wrong, clock))
+    ears(there, library, now_ms=here.knowledge.now_ms())
+    await there.read(view, {"number": 1}, EVERYTHING)
+    read_at = clock()
+    for each in (clock, wrong):
+        each.move(1)
+    library.people.commit("person:ana", {"name": "Anna"})
+    library.people.down = library.books.down = True
+    ears(here, library)
+    served = await here.read(view, {"number": 1}, EVERYTHING)
+    assert body(served)["heldBy"] == {"name": "Ana"}
+    claimed = served.header("x-fresh-as-of")
+    assert claimed is not None
+    # A clock that is behind costs the label as much at most, and never makes it later.
+    assert read_at + min(0, off) - 1 < datetime.fromisoformat(claimed).timestamp() <= read_at
 
 
 async def test_a_partial_view_is_tried_again_after_two_seconds(library: Library, clock: Clock) -> None:

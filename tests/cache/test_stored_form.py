@@ -17,7 +17,7 @@ def parts(person: State = State.GOOD) -> dict[str, Part]:
     return {
         "book": Part("book", b'{"title":"Emma"}', NOW, {"books": (BASE + 40, books)}),
         "held_by": Part("held_by", b'{"name":"Ana"}', NOW + 3, {"people": (-1, {"person:ana": 4})}, state=person),
-        "loans": Part("loans", b'["first"]', NOW + 5, {"books": (BASE + 38, older)}, until=NOW + 9_000),
+        "loans": Part("loans", b'["first"]', NOW + 5, {"books": (BASE + 38, older)}, until=NOW + 9_000, as_of=NOW - 7),
     }
 
 
@@ -28,7 +28,7 @@ def test_what_was_stored_is_read_back(person: State) -> None:
     read = load(written.dump(), view.schema)
     assert read is not None
     for name in ("kind", "schema", "deps", "read_at", "until", "fresh_until", "hard_until", "cost_ms", "audience",
-                 "etag", "complete", "body"):  # fmt: skip
+                 "as_of", "etag", "complete", "body"):  # fmt: skip
         assert getattr(read, name) == getattr(written, name), name
     for name, part in read.parts(view).items():
         before = parts(person)[name]
