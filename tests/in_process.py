@@ -16,7 +16,7 @@ from argon2 import PasswordHasher
 from cloudphone_cache.feed import Appender
 from cloudphone_cache.platform import main as warmups
 from cloudphone_cache.platform.worker import Owners, Writer
-from cloudphone_cache.redis import parse
+from cloudphone_cache.redis import parse, patient_client
 from cloudphone_core.app import main as app_service
 from cloudphone_core.billing import main as billing_service
 from cloudphone_core.device import main as device_service
@@ -31,6 +31,7 @@ from cloudphone_shared.database import Database, Relay, migrate
 from cloudphone_shared.events.envelope import Envelope
 from cloudphone_shared.http.client import ServiceClient
 from cloudphone_shared.settings import Auth, Secret
+from tests.servers import Postgres, Valkey
 
 PASSWORD = "correct horse battery"
 CLIENTS = ("bff-admin", "bff-user", "cache-worker", "operations", *SERVICES)
@@ -186,6 +187,17 @@ class Services:
 
 def url_of(service: str) -> str:
     return f"http://{service}.test"
+
+
+@asynccontextmanager
+async def fresh_services(postgres: Postgres, valkey: Valkey) -> AsyncIterator[Services]:
+    """On databases of their own, and a Redis that has been emptied."""
+    client = patient_client(parse(valkey.url), read_timeout=5.0)
+    await client.flushall()
+    await client.aclose()
+    urls = {service: await postgres.database() for service in SERVICES}
+    async with running_services(urls, valkey.url) as services:
+        yield services
 
 
 @asynccontextmanager

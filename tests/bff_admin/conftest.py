@@ -6,21 +6,15 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from cloudphone_bff_admin.main import create_app
-from cloudphone_cache.redis import parse, patient_client
-from cloudphone_shared.clients import SERVICES
 from tests import browser
 from tests.browser import Console
-from tests.in_process import Services, running_services
+from tests.in_process import Services, fresh_services
 from tests.servers import Postgres, Valkey
 
 
 @pytest.fixture(scope="package")
 async def services(postgres: Postgres, valkey: Valkey) -> AsyncIterator[Services]:
-    client = patient_client(parse(valkey.url), read_timeout=5.0)
-    await client.flushall()
-    await client.aclose()
-    urls = {service: await postgres.database() for service in SERVICES}
-    async with running_services(urls, valkey.url) as running:
+    async with fresh_services(postgres, valkey) as running:
         yield running
 
 

@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
+import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from cloudphone_cache import Cache
 from cloudphone_cache.board import Process
-from cloudphone_cache.desk import ProcessState, Shelf
+from cloudphone_cache.desk import ProcessState, Survey
 from cloudphone_cache.local import Held
 from cloudphone_cache.misses import Miss
 from cloudphone_shared.contracts import Contract
@@ -66,15 +67,10 @@ class Hottest(Contract, frozen=True, kw_only=True):
     silent: list[Process]
 
 
-class Layer(Contract, frozen=True, kw_only=True):
+class Layer(Survey, frozen=True, kw_only=True, rename="camel"):
     """One process's own layer, the views that take up most first."""
 
     process: Process
-    entries: int
-    bytes: int
-    limit_bytes: int
-    views: list[Shelf]
-    hottest: list[Held]
 
 
 class Layers(Contract, frozen=True, kw_only=True):
@@ -123,15 +119,5 @@ async def list_hottest(cache: NamedDependency[Cache], limit: Limit = 20) -> Hott
 async def list_layers(cache: NamedDependency[Cache], limit: Limit = 20) -> Layers:
     """What each process holds in its own layer: by view, and its `limit` hottest entries."""
     gathered = await cache.desk.survey(limit)
-    layers = [
-        Layer(
-            process=who,
-            entries=survey.entries,
-            bytes=survey.bytes,
-            limit_bytes=survey.limit_bytes,
-            views=survey.views,
-            hottest=survey.hottest,
-        )
-        for who, survey in gathered.answers
-    ]
+    layers = [Layer(process=who, **msgspec.structs.asdict(survey)) for who, survey in gathered.answers]
     return Layers(items=layers, silent=gathered.silent)

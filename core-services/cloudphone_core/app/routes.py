@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.clients.owners import device_named, may_see_device
 from cloudphone_shared.contracts.app import (
     App,
     AppCreate,
@@ -31,7 +32,7 @@ from cloudphone_shared.http.app import caller_of, requires
 from cloudphone_shared.http.batches import Ids, parse_ids
 from cloudphone_shared.http.preconditions import etag, expected_version
 
-from . import owners, queries, reads, service
+from . import queries, reads, service
 
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
 Key = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
@@ -156,7 +157,7 @@ async def installations_of_many(store: Stand, caller: Who, ids: Ids) -> Answer[M
 async def installations_of(
     device_id: FromPath[UUID], store: Stand, request: Request[Any, Any, Any]
 ) -> Answer[list[Installation]]:
-    await owners.may_see_device(store.core, caller_of(request), device_id)
+    await may_see_device(store.core, caller_of(request), device_id)
     return await reads.installations(store.database, device_id)
 
 
@@ -164,7 +165,7 @@ async def installations_of(
 async def install(
     request: Request[Any, Any, Any], data: JSONBody[InstallationCreate], store: Stand, caller: Who, key: Key = None
 ) -> Response[Any]:
-    device = await owners.device_named(store.core, caller, data.device_id)
+    device = await device_named(store.core, caller, data.device_id)
 
     async def make(session: AsyncSession) -> Reply:
         made = await service.install(session, caller, device, data.app_version_id, store.now())
@@ -211,7 +212,7 @@ async def _may_see(store: Store, caller: Caller, installation_id: UUID) -> None:
         device_id, tenant_id = await queries.place_of(session, installation_id)
     if caller.data_scope == "self":
         try:
-            await owners.device_named(store.core, caller, device_id)
+            await device_named(store.core, caller, device_id)
         except NotFound:
             raise NotFound from None
     elif not caller.sees(tenant_id, None):

@@ -13,7 +13,7 @@ from cloudphone_shared.auth import Caller
 from cloudphone_shared.contracts.billing import Balance, DeviceUsage, OrderSummary, Plan, UserUsage
 from cloudphone_shared.contracts.common import Answer, Many
 from cloudphone_shared.database import Database
-from cloudphone_shared.database.reads import Row, Statement, asked, columns, many, version_of
+from cloudphone_shared.database.reads import Row, Statement, asked, many, row_of_each, version_of
 from cloudphone_shared.errors import NotFound
 
 from .models import BalanceRow, Base, Moment, OrderRow, PlanRow, UsageRow
@@ -34,22 +34,12 @@ _OF_USER = sa.bindparam("of_user", type_=sa.Uuid())
 
 @cache
 def _plans() -> Statement:
-    version = version_of(Base.metadata, entities.plan, asked.c.id).label("version")
-    return Statement(
-        sa.select(asked.c.id.label("asked"), version, *columns(PlanRow, _PLAN))
-        .select_from(asked)
-        .outerjoin(PlanRow, PlanRow.id == asked.c.id)
-    )
+    return row_of_each(PlanRow, _PLAN, entities.plan, PlanRow.id == asked.c.id)
 
 
 @cache
 def _orders() -> Statement:
-    version = version_of(Base.metadata, entities.order, asked.c.id).label("version")
-    return Statement(
-        sa.select(asked.c.id.label("asked"), version, *columns(OrderRow, _ORDER))
-        .select_from(asked)
-        .outerjoin(OrderRow, OrderRow.id == asked.c.id)
-    )
+    return row_of_each(OrderRow, _ORDER, entities.order, OrderRow.id == asked.c.id)
 
 
 @cache
@@ -77,12 +67,7 @@ def _latest_orders() -> Statement:
 
 @cache
 def _balances() -> Statement:
-    version = version_of(Base.metadata, entities.balance, asked.c.id).label("version")
-    return Statement(
-        sa.select(asked.c.id.label("asked"), version, *columns(BalanceRow, _BALANCE))
-        .select_from(asked)
-        .outerjoin(BalanceRow, BalanceRow.user_id == asked.c.id)
-    )
+    return row_of_each(BalanceRow, _BALANCE, entities.balance, BalanceRow.user_id == asked.c.id)
 
 
 @cache

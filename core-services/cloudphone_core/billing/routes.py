@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.clients.owners import device_named, may_see_device
 from cloudphone_shared.contracts.billing import (
     Balance,
     BalanceSet,
@@ -184,7 +185,7 @@ async def change_order(
     expected = expected_version(if_match)
     device = None
     if data.device_id is not msgspec.UNSET:
-        device = await owners.device_named(billing.core, caller, data.device_id)
+        device = await device_named(billing.core, caller, data.device_id)
     async with billing.database.writing() as session:
         await service.take_step(
             session, caller, order_id, data.state, data.reason, device, expected=expected, at=billing.now()
@@ -266,7 +267,7 @@ async def usage_of_device(
     device_id: FromPath[UUID], billing: Stand, request: Request[Any, Any, Any]
 ) -> Answer[DeviceUsage]:
     caller = caller_of(request)
-    await owners.may_see_device(billing.core, caller, device_id)
+    await may_see_device(billing.core, caller, device_id)
     user_id = _own_id(caller) if caller.data_scope == "self" else None
     return await reads.device_usage(billing.database, device_id, billing.now(), user_id=user_id)
 

@@ -19,7 +19,7 @@ from cloudphone_shared.contracts.device import (
     TemplateSummary,
 )
 from cloudphone_shared.database import Database
-from cloudphone_shared.database.reads import Row, Statement, asked, columns, many, version_of
+from cloudphone_shared.database.reads import Row, Statement, asked, columns, many, row_of_each, version_of
 from cloudphone_shared.errors import NotFound
 
 from .models import Base, DeviceRow, NodeRow, TemplateRow
@@ -53,12 +53,7 @@ def _whole() -> Statement:
 @cache
 def _cards() -> Statement:
     present = sa.and_(DeviceRow.id == asked.c.id, DeviceRow.deleted_at.is_(None))
-    version = version_of(Base.metadata, entities.device, asked.c.id).label("version")
-    return Statement(
-        sa.select(asked.c.id.label("asked"), version, *columns(DeviceRow, _SUMMARY))
-        .select_from(asked)
-        .outerjoin(DeviceRow, present)
-    )
+    return row_of_each(DeviceRow, _SUMMARY, entities.device, present)
 
 
 @cache

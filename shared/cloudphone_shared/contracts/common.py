@@ -47,6 +47,10 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True, rename="camel"
     next_cursor: str | None = None
 
 
+MOST_IDS = 100
+"""A batch asks for no more at once."""
+
+
 class Many(msgspec.Struct, Generic[T], frozen=True, kw_only=True, rename="camel"):
     """A batch answer: one `Answer` per id that exists and may be seen, in no order.
 

@@ -63,6 +63,10 @@ class WarmupKey(Contract, frozen=True, kw_only=True):
     view: str
     params: dict[str, str]
 
+    @classmethod
+    def of(cls, view: str, **params: UUID) -> "WarmupKey":
+        return cls(view=view, params={name: str(value) for name, value in params.items()})
+
 
 class WarmupPlan(Contract, frozen=True, kw_only=True):
     """What a BFF would have ready, the most important first."""

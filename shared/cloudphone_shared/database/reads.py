@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 from sqlalchemy.sql.elements import ColumnElement
 
 from ..contracts.common import Answer, Many
@@ -63,6 +63,19 @@ def version_of(
 def columns(row: type[Any], names: Iterable[str], prefix: str = "") -> list[ColumnElement[Any]]:
     """A table's columns by name, labelled with `prefix`."""
     return [getattr(row, name).label(prefix + name) for name in names]
+
+
+def row_of_each(
+    row: type[DeclarativeBase], names: Iterable[str], spell: Callable[[str], str], present: ColumnElement[bool]
+) -> Statement:
+    """Each id `asked`, the `version` of the entity that `spell` names by it, and the columns of the row that is there.
+
+    `present` says which row that is.
+    """
+    version = version_of(row.metadata, spell, asked.c.id).label("version")
+    return Statement(
+        sa.select(asked.c.id.label("asked"), version, *columns(row, names)).select_from(asked).outerjoin(row, present)
+    )
 
 
 def many(found: Mapping[UUID, Answer[T]], absent: Mapping[UUID, dict[str, int]]) -> Answer[Many[T]]:

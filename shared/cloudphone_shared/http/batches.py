@@ -5,9 +5,9 @@ from uuid import UUID
 
 from litestar.params import QueryParameter
 
+from ..contracts.common import MOST_IDS
 from ..errors import FieldError, Invalid
 
-MOST_IDS = 100
 Ids = Annotated[str, QueryParameter(name="ids", max_length=MOST_IDS * 40)]
 
 

@@ -1,12 +1,12 @@
-"""Logical foreign keys: whether a device exists, and is the caller's, is asked of the device service."""
+"""Logical foreign keys that more than one service has: whether a device exists, and is the caller's to name."""
 
 from uuid import UUID
 
-from cloudphone_shared import entities
-from cloudphone_shared.auth import Caller, passing_on
-from cloudphone_shared.clients import CoreClients
-from cloudphone_shared.contracts.device import Device
-from cloudphone_shared.errors import NotFound
+from .. import entities
+from ..auth import Caller, passing_on
+from ..contracts.device import Device
+from ..errors import NotFound
+from .core import CoreClients
 
 
 async def device_named(core: CoreClients, caller: Caller, device_id: UUID) -> Device:
