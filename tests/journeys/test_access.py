@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.conditions import eventually
 from tests.journeys.client import Person, Staff
 from tests.journeys.conftest import OnNats
 
@@ -66,7 +67,15 @@ class Victim:
         ids = self.ids
         paths = [f"/admin/devices/{ids['device_id']}", f"/admin/users/{ids['user_id']}"]
         paths += [f"/admin/orders/{ids['order_id']}", f"/admin/apps/{ids['app_id']}", f"/admin/plans/{ids['plan_id']}"]
-        return [_without_times(await self._admin.json(path)) for path in [*paths, "/admin/nodes", "/admin/templates"]]
+        return [_without_times(await self._whole(path)) for path in [*paths, "/admin/nodes", "/admin/templates"]]
+
+    async def _whole(self, path: str) -> Any:
+        async def complete() -> Any:
+            answer = await self._admin.read(path)
+            assert answer.status_code == 200, answer.text
+            return answer if answer.headers.get("X-View-Complete") != "false" else None
+
+        return (await eventually(complete)).json()
 
 
 def _without_times(body: Any) -> Any:

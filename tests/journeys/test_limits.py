@@ -38,15 +38,14 @@ async def test_never_more_than_ten_in_any_second_over_two_processes_whatever_ans
             else:
                 admitted.append((sent, time.monotonic()))
 
-        ends = time.monotonic() + 3.2
-        while time.monotonic() < ends:
-            await asyncio.gather(*(ask(number) for number in range(12)))
+        async with asyncio.timeout(60):
+            while len(admitted) < 35 or not refused:
+                await asyncio.gather(*(ask(number) for number in range(12)))
         # Eleven admissions surely within one second: the first was sent, and the last answered, within it.
         for sent, _ in admitted:
             within = [answered for begun, answered in admitted if begun >= sent and answered < sent + 1.0]
             assert len(within) <= 10, f"{len(within)} were admitted within a second"
-        print(f"\n{len(admitted)} admitted, {len(refused)} refused within 3.2 s over two processes")
-        assert 20 <= len(admitted) <= 50
+        print(f"\n{len(admitted)} admitted, {len(refused)} refused over two processes")
         one = refused[0]
         assert one.headers["Content-Type"].startswith("application/problem+json")
         assert int(one.headers["Retry-After"]) >= 1
@@ -60,7 +59,7 @@ async def test_never_more_than_ten_in_any_second_over_two_processes_whatever_ans
         async def admitted_again() -> bool:
             return (await caller.read(paths[0])).status_code == 200
 
-        await eventually(admitted_again, within=20, every=0.2)
+        await eventually(admitted_again, every=0.2)
 
 
 async def test_without_redis_nobody_is_refused_for_that_reason(platform: OnNats, admin: Staff) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from tests.conditions import eventually
@@ -19,18 +20,23 @@ async def test_a_device_of_the_demo_is_shown_with_its_owner_applications_and_use
 ) -> None:
     async with Staff(each_platform) as admin:
         path = f"/admin/devices/{each_platform.demo['device']}"
-        first = await admin.read(path)
+
+        async def read_twice_and_asked_for_changes() -> list[httpx.Response] | None:
+            """None where the second was no hit, as where the feed was held up for two seconds."""
+            answers = [await admin.read(path), await admin.read(path)]
+            etag = answers[1].headers["ETag"]
+            answers.append(await admin.http.get(path, headers={"If-None-Match": etag}))
+            return answers if all("hit" in answer.headers["Cache-Status"] for answer in answers[1:]) else None
+
+        first, second, unchanged = await eventually(read_twice_and_asked_for_changes)
         view = first.json()
         assert view["device"]["state"] == "running"
         assert view["owner"]["id"] == view["device"]["ownerId"]
         assert view["applications"]
         assert view["usage"]["openSince"]
         assert first.headers["X-View-Complete"] == "true"
-        second = await admin.read(path)
-        assert "hit" in second.headers["Cache-Status"]
         assert second.content == first.content
         assert (datetime.now(UTC) - datetime.fromisoformat(second.headers["X-Fresh-As-Of"])) < timedelta(seconds=10)
-        unchanged = await admin.http.get(path, headers={"If-None-Match": second.headers["ETag"]})
         assert (unchanged.status_code, unchanged.content) == (304, b"")
 
 
@@ -43,7 +49,7 @@ async def test_a_change_in_any_of_the_four_services_is_seen_by_everybody(each_pl
         async def seen_by_all(holds: Callable[[Any], bool]) -> None:
             for person, path in looks:
                 await eventually(lambda person=person, path=path: _holds(person, path, holds))
-                assert "hit" in (await person.read(path, carry=False)).headers["Cache-Status"]
+                await eventually(lambda person=person, path=path: _is_hit(person, path))
 
         await seen_by_all(lambda view: view["device"]["name"] == "Phone" and view["applications"] == [])
         await admin.ask("device", "PATCH", f"/v1/devices/{device}", {"name": "Renamed"})
@@ -66,6 +72,10 @@ async def test_a_change_in_any_of_the_four_services_is_seen_by_everybody(each_pl
 
 async def _holds(person: Person, path: str, holds: Callable[[Any], bool]) -> bool:
     return holds(await person.json(path, carry=False))
+
+
+async def _is_hit(person: Person, path: str) -> bool:
+    return "hit" in (await person.read(path, carry=False)).headers["Cache-Status"]
 
 
 async def _new_app_version(admin: Staff) -> str:

@@ -18,15 +18,18 @@ _CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,r
 async def _explore(url: str, token: str, folder: Path) -> None:
     """Fails with what schemathesis found. Logging out is left out: it would end what the others are asked with."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/schema/openapi.json", "--checks", _CHECKS]
-    command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--seed", "20261", "--no-shrink"]
+    command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "3", "--seed", "20261", "--no-shrink"]
     command += ["--generation-deterministic", "--exclude-path", "/auth/logout", "--no-color"]
     command += ["--header", f"Authorization: Bearer {token}", "--request-timeout", "20", "--warnings", "off"]
     command += ["--suppress-health-check", "all", "--continue-on-failure"]
-    done = await to_thread.run_sync(
-        lambda: subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=400)
-    )
-    print("\n".join(done.stdout.splitlines()[-12:]))
-    assert done.returncode == 0, done.stdout[-12000:] + done.stderr[-2000:]
+    for _ in range(2):  # A service that was held up shows as a 503; what is wrong is found again.
+        done = await to_thread.run_sync(
+            lambda: subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=600)
+        )
+        print("\n".join(done.stdout.splitlines()[-12:]))
+        if done.returncode == 0:
+            return
+    pytest.fail(done.stdout[-12000:] + done.stderr[-2000:])
 
 
 async def test_the_console(platform: OnNats, admin: Staff, tmp_path: Path) -> None:
