@@ -252,6 +252,19 @@ async def test_a_service_token_serves_through_an_outage_until_it_ends(signer: Si
     assert await identity.token() != first
 
 
+async def test_a_clock_that_is_set_back_after_a_failure_keeps_nobody_from_asking_again(
+    signer: Signer, clock: Clock
+) -> None:
+    identity = signer.identity("bff-admin")
+    identity._clock = clock  # pyright: ignore[reportPrivateUsage]
+    clock.ahead, signer.away = 4000, True
+    with pytest.raises(Unavailable):
+        await identity.token()
+
+    clock.ahead, signer.away = 0, False
+    assert await identity.token()
+
+
 async def test_a_refused_service_token_is_fetched_anew(signer: Signer) -> None:
     identity = signer.identity("bff-admin")
     first = await identity.token()
