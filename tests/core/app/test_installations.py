@@ -96,7 +96,7 @@ def test_every_state_is_reached_and_an_end_has_no_way_on() -> None:
         assert present in TERMINAL
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=st.lists(st.sampled_from(get_args(InstallationState)), min_size=1, max_size=8), ahead=st.booleans())
 async def test_an_installation_walks_its_table_and_nothing_else(
     world: World, wanted: list[InstallationState], ahead: bool

@@ -15,7 +15,7 @@ from tests.core.billing.conftest import World
 from tests.core.owners import problem
 
 pytestmark = pytest.mark.anyio
-here = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+here = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def body_of(world: World, run_id: UUID, device_id: UUID, start: float, stop: float | None, **fields: object) -> object:

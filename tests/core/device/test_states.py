@@ -111,7 +111,7 @@ async def announced(world: World, device_id: UUID) -> list[tuple[str, str]]:
     start=st.sampled_from([state for state in STATES if state != "deleted"]),
     acts=st.lists(st.sampled_from(ACTS), min_size=1, max_size=6),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_only_transitions_of_the_table_happen_and_each_is_logged_and_announced(
     world: World, start: DeviceState, acts: list[str]
 ) -> None:
