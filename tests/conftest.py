@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import Missing, Nats, Postgres, RabbitMQ, Redis, RedisCluster, Valkey
 from tests.workers import Together, place_in_line
+
+# How long an example takes says something of the machine only.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 class Startable(Protocol):

@@ -43,6 +43,7 @@ KEYS = {
     "CLOUDPHONE_LOGIN_RATE_LIMITS": "100000/min",
 }
 AUTH = Auth(
+    access_token_seconds=86_400,
     freshness_key=Secret("f" * 32),
     cursor_key=Secret("c" * 32),
     service_clients={name: Secret(f"secret of {name}") for name in CLIENTS},

@@ -53,7 +53,7 @@ class Process(Server):
 
 def _is_ready(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=1).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=10).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -90,6 +90,7 @@ class Platform:
             "CLOUDPHONE_CURSOR_KEY": "cursor-key-of-the-tests-only-0001",
             "CLOUDPHONE_RATE_LIMITS": "100000/s,1000000/min",
             "CLOUDPHONE_LOGIN_RATE_LIMITS": "100000/min",
+            "CLOUDPHONE_ACCESS_TOKEN_SECONDS": "86400",
             **self.databases,
             **(settings or {}),
         }

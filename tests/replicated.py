@@ -9,10 +9,12 @@ from cloudphone_cache.redis import key_slot
 from tests.servers import ClusterNode, Redis, RedisCluster, says
 
 NAME = "cloudphone"
+PATIENT_MS, IMPATIENT_MS = 600_000, 1_000
+"""How long a master may be silent before another takes over."""
 _FOLLOWS = b"master_link_status:up"
 
 
-def _until(what: str, true: Callable[[], bool], within: float = 30.0) -> None:
+def _until(what: str, true: Callable[[], bool], within: float = 120.0) -> None:
     deadline = time.monotonic() + within
     while not true():
         if time.monotonic() > deadline:
@@ -51,9 +53,13 @@ class Sentinel(Redis):
             config.write_text(
                 f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
                 f"sentinel monitor {NAME} 127.0.0.1 {self.master.port} 2\n"
-                f"sentinel down-after-milliseconds {NAME} 800\nsentinel failover-timeout {NAME} 4000\n"
+                f"sentinel down-after-milliseconds {NAME} {PATIENT_MS}\nsentinel failover-timeout {NAME} 4000\n"
             )
         return [self.binary(), str(config), "--sentinel"]
+
+    def wait_for_master(self, ms: int) -> None:
+        command = f"SENTINEL SET {NAME} down-after-milliseconds {ms}\r\n".encode()
+        _until("the sentinel does as it is told", lambda: says(self.port, command, b"+OK"))
 
     def sees(self, *facts: bytes) -> bool:
         question = f"SENTINEL MASTER {NAME}\r\n".encode()
@@ -82,6 +88,15 @@ class UnderSentinel:
         whole = (b"num-slaves\r\n$1\r\n1", b"num-other-sentinels\r\n$1\r\n2", b"flags\r\n$6\r\nmaster\r\n")
         _until("the sentinels know each other", lambda: all(sentinel.sees(*whole) for sentinel in self.sentinels))
 
+    def lose_patience(self) -> None:
+        """A master that falls silent from now on is replaced. Before, a machine that stood still was enough."""
+        for sentinel in self.sentinels:
+            sentinel.wait_for_master(IMPATIENT_MS)
+
+    def be_patient(self) -> None:
+        for sentinel in self.sentinels:
+            sentinel.wait_for_master(PATIENT_MS)
+
     def remove(self) -> None:
         for server in (*self.sentinels, self.replica, self.master):
             server.remove()
@@ -90,6 +105,10 @@ class UnderSentinel:
 class PairedNode(ClusterNode):
     def arguments(self) -> Sequence[str]:
         return [*super().arguments(), "--repl-diskless-sync-delay", "0"]
+
+    def wait_for_others(self, ms: int) -> None:
+        command = f"CONFIG SET cluster-node-timeout {ms}\r\n".encode()
+        _until("the node does as it is told", lambda: says(self.port, command, b"+OK"))
 
 
 class ClusterWithReplica(RedisCluster):
@@ -111,6 +130,17 @@ class ClusterWithReplica(RedisCluster):
         _until("the replica has its master", lambda: says(self.replica.port, follow, b"+OK"))
         _until("the replica follows", lambda: says(self.replica.port, b"INFO replication\r\n", _FOLLOWS))
         _until("all know of it", lambda: all(says(node.port, b"CLUSTER SLOTS\r\n", self._place) for node in self.nodes))
+
+    def lose_patience(self) -> None:
+        """A master that falls silent from now on is replaced. Before, a machine that stood still was enough."""
+        for node in (*self.nodes, self.replica):
+            node.wait_for_others(2 * IMPATIENT_MS)
+
+    def be_patient(self) -> None:
+        """All but the one that was replaced, which may not listen."""
+        for node in (*self.nodes, self.replica):
+            if node is not self.master:
+                node.wait_for_others(PATIENT_MS)
 
     @property
     def _place(self) -> bytes:

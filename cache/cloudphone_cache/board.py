@@ -26,6 +26,7 @@ QUESTIONS = "{processes}:questions"
 _LIFE_MS = 10_000
 _ANSWER_LIFE_MS = 30_000
 _MOST_QUESTIONS = 1000
+_PARTING_SECONDS = 0.5
 _ERRORS = (RedisError, OSError, TimeoutError)
 
 # The list's scores are of Redis' own clock, so processes whose clocks differ do not remove each other.
@@ -109,7 +110,7 @@ class Board:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
         with contextlib.suppress(*_ERRORS):
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(_PARTING_SECONDS):
                 await self._client.zrem(LIST, self.process.id)
                 await self._client.delete(_report_key(self.process.id))
         with contextlib.suppress(*_ERRORS):

@@ -83,7 +83,9 @@ def parse(url: str) -> Address:
     )
 
 
-def patient_client(address: Address, *, read_timeout: float, name: str = "cloudphone") -> Any:
+def patient_client(
+    address: Address, *, read_timeout: float, connect_timeout: float = 1.0, name: str = "cloudphone"
+) -> Any:
     """redis-py's client of the master or the cluster: no retries of its own, replies as bytes within `read_timeout`
     seconds."""
     shared: dict[str, Any] = {
@@ -92,7 +94,7 @@ def patient_client(address: Address, *, read_timeout: float, name: str = "cloudp
         "ssl": address.tls,
         "protocol": 2,
         "client_name": name,
-        "socket_connect_timeout": 1.0,
+        "socket_connect_timeout": connect_timeout,
         "socket_timeout": read_timeout,
     }
     if address.cluster:

@@ -32,7 +32,7 @@ async def book(books: Announcer, number: str) -> Book:
 
 async def main(url: str) -> None:
     async with Announcer(url, "books") as books, Cache([page], books, redis=url, services=["books"]) as cache:
-        await cache.listening(within=5.0)
+        await cache.listening(within=30.0)
         for title in ("Emma", "Emma", "Persuasion", "Persuasion"):
             if title != TITLES["1"]:
                 with cache.write():  # this process knows at once, the others some milliseconds later

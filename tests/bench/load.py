@@ -155,7 +155,7 @@ class _Run:
         self.over = True
         for connection in self.idle:
             connection.next()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.closed.wait()
 
     def load(self, elapsed: float) -> Load:

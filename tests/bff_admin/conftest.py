@@ -9,13 +9,16 @@ from cloudphone_bff_admin.main import create_app
 from tests import browser
 from tests.browser import Console
 from tests.in_process import Services, fresh_services
+from tests.patience import patient_caches
 from tests.servers import Postgres, Valkey
 
 
 @pytest.fixture(scope="package")
 async def services(postgres: Postgres, valkey: Valkey) -> AsyncIterator[Services]:
-    async with fresh_services(postgres, valkey) as running:
-        yield running
+    # Whoever asks them is made within their life, and is as patient.
+    with patient_caches():
+        async with fresh_services(postgres, valkey) as running:
+            yield running
 
 
 def console_of(
@@ -25,7 +28,8 @@ def console_of(
     return browser.console_of(create_app, services, redis_url, wait=wait, **settings)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def console(services: Services, valkey: Valkey) -> AsyncIterator[Console]:
+    """A module's own: to make one takes longer than most tests."""
     async with console_of(services, valkey.url) as running:
         yield running

@@ -57,7 +57,7 @@ async def test_a_change_made_at_its_service_is_seen_through_the_feed(console: Co
     async def renamed() -> bool:
         return (await console.seen(path))["owner"]["name"] == "Anna"
 
-    await eventually(renamed, within=2.0)
+    await eventually(renamed)
 
 
 async def test_a_proven_hit_is_answered_in_front_of_the_app(console: Console, services: Services) -> None:

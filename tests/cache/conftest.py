@@ -1,15 +1,23 @@
 """A clean Redis of each kind, a library, and its feed worker."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from cloudphone_cache.redis import parse, patient_client
 from tests.cache.library import Library, working
+from tests.patience import patient_caches
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """Modules in which things fail have one of their own, that changes nothing."""
+    with patient_caches():
+        yield
 
 
 async def empty(url: str) -> None:
-    client = patient_client(parse(url), read_timeout=5.0)
+    client = patient_client(parse(url), read_timeout=60.0)
     try:
         await client.flushall()
     finally:

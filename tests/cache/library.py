@@ -12,6 +12,7 @@ from cloudphone_cache import Answered, Audience, Beat, Cache, Change, View, obse
 from cloudphone_cache.feed import Appender
 from cloudphone_cache.knowledge import INCARNATION
 from cloudphone_cache.redis import parse
+from tests.conditions import eventually
 
 KEY = b"the same in every process"
 
@@ -204,6 +205,10 @@ def only(holder: str) -> Any:
     return lambda audience: audience.owner == holder
 
 
+IN_A_HURRY = {"allowed_age": 2.0, "budget_ms": 50.0, "lease_ms": 2000}
+"""A cache's patience in production, which the tests' fixtures lengthen."""
+
+
 def new_cache(library: Library, redis: Any, *views: View[Any], **options: Any) -> Cache:
     return Cache(
         views or (book_full(),),
@@ -218,6 +223,12 @@ def new_cache(library: Library, redis: Any, *views: View[Any], **options: Any) -
             **options,
         },
     )
+
+
+async def listening(cache: Cache) -> None:
+    """Until it hears every feed and has reached every node of its Redis."""
+    await eventually(cache.store.redis.connected.is_set)  # pyright: ignore[reportAttributeAccessIssue]
+    assert await cache.listening()
 
 
 @contextlib.asynccontextmanager

@@ -54,7 +54,7 @@ async def test_a_stream_that_is_lost_is_written_anew_from_memory(redis_url: str,
         heard = cache.knowledge.services["books"]
         first = books.announce("book:1")
         await eventually(lambda: heard.latest == first)
-        client = patient_client(parse(redis_url), read_timeout=5.0)
+        client = patient_client(parse(redis_url), read_timeout=60.0)
         await client.delete(stream_of("books"))
         second = books.announce("book:2")
         await eventually(lambda: heard.latest == {**first, **second})

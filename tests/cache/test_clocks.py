@@ -14,6 +14,11 @@ pytestmark = pytest.mark.anyio
 MINUTES = 300.0
 
 
+@pytest.fixture(autouse=True)
+def patience() -> None:
+    """That of production."""
+
+
 class Settable:
     """The machine's clock, some seconds off."""
 

@@ -7,9 +7,8 @@ import pytest
 
 from cloudphone_cache import Cache
 from cloudphone_cache.redis import parse, patient_client
-from tests.cache.library import Library, book_full, everybody, new_cache, working
+from tests.cache.library import Library, book_full, everybody, listening, new_cache, working
 from tests.cache.test_reading import heard, settled
-from tests.conditions import eventually
 
 pytestmark = pytest.mark.anyio
 HERE = {"number": 1}
@@ -19,7 +18,7 @@ class Counted:
     """Commands that Redis has carried out since the last look, the feed's and our own apart."""
 
     def __init__(self, url: str) -> None:
-        self._client = patient_client(parse(url), read_timeout=5.0)
+        self._client = patient_client(parse(url), read_timeout=60.0)
         self._before: Counter[str] = Counter()
 
     async def since(self) -> dict[str, int]:
@@ -28,6 +27,7 @@ class Counted:
         new = calls - self._before
         self._before = calls
         feeds = ("xread", "xadd", "xinfo", "evalsha", "eval", "exists", "pexpire", "info", "client", "xtrim", "hello")
+        feeds += ("ping", "role", "script")  # a connection opened anew
         return {name: count for name, count in new.items() if name.partition("|")[0] not in feeds}
 
 
@@ -40,8 +40,8 @@ async def test_a_hit_costs_nothing_or_one_get(worked: str, library: Library) -> 
     library.shelve(1)
     view = book_full()
     async with new_cache(library, worked, view) as cache, new_cache(library, worked, view, l1_bytes=0) as far:
-        await cache.listening(5)
-        await far.listening(5)
+        await listening(cache)
+        await listening(far)
         await cache.read(view, HERE, everybody)
         await still(library, cache)
         counted = Counted(worked)
@@ -58,7 +58,7 @@ async def test_a_miss_costs_two_gets_a_lease_and_a_store(worked: str, library: L
     library.shelve(1)
     view = book_full()
     async with new_cache(library, worked, view) as cache:
-        await cache.listening(5)
+        await listening(cache)
         counted = Counted(worked)
         await counted.since()
         await cache.read(view, HERE, everybody)
@@ -72,7 +72,7 @@ async def test_a_change_costs_the_same_however_many_views_show_it(worked: str, l
     for number in range(50):
         library.shelve(number)
     async with new_cache(library, worked, view) as cache:
-        await cache.listening(5)
+        await listening(cache)
         await asyncio.gather(*(cache.read(view, {"number": n}, everybody) for n in range(50)))
         await still(library, cache)
         counted = Counted(worked)
@@ -91,8 +91,7 @@ async def test_a_thousand_cold_readers_of_four_processes_make_one_composition(an
             await cache.__aenter__()
         try:
             for cache in caches:
-                assert await cache.listening(5)
-                await eventually(lambda cache=cache: cache.store.available)
+                await listening(cache)
                 await heard(cache, library)
             answers = await asyncio.gather(*(caches[n % 4].read(view, HERE, everybody) for n in range(1000)))
             assert {answer.status for answer in answers} == {200}
@@ -107,23 +106,23 @@ async def test_a_dead_holders_lease_keeps_nobody_longer_than_it_lasts(worked: st
     library.shelve(1)
     view = book_full()
     async with new_cache(library, worked, view, lease_ms=200) as cache:
-        await cache.listening(5)
+        await listening(cache)
         await cache.store.take("book:full:1", "somebody who died", 60_000)
         loop = asyncio.get_running_loop()
         started = loop.time()
         await cache.read(view, HERE, everybody)
-        assert 0.1 < loop.time() - started < 20
-        assert cache.counts["waited"] > 0
+        assert 0.2 <= loop.time() - started < 50
+        assert cache.counts["composed"] == 1
 
 
 async def test_every_key_has_an_end(worked: str, library: Library) -> None:
     library.shelve(1)
     view = book_full()
     async with new_cache(library, worked, view) as cache:
-        await cache.listening(5)
+        await listening(cache)
         await cache.read(view, HERE, everybody)
         await settled(cache)
-        client = patient_client(parse(worked), read_timeout=5.0)
+        client = patient_client(parse(worked), read_timeout=60.0)
         keys = await client.keys("*")
         assert len(keys) >= 3
         assert all([await client.pttl(key) > 0 for key in keys])

@@ -22,6 +22,11 @@ from tests.servers import Valkey
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(autouse=True)
+def patience() -> None:
+    """That of production."""
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Valkey]:
     with running(Valkey) as server:
@@ -40,7 +45,7 @@ async def watch(server: Valkey, library: Library) -> AsyncIterator[Watch]:
 
 
 async def tell(server: Valkey, *command: str | int) -> object:
-    link = await dial(parse(server.url), within=5.0)
+    link = await dial(parse(server.url), within=60.0)
     try:
         return await link.ask(*command)
     finally:
@@ -76,12 +81,12 @@ async def feed_evicted(server: Valkey, watch: Watch) -> None:
 
 async def short_of_memory(server: Valkey, watch: Watch) -> None:
     """It throws away what was not used of late, the feed included, until that has happened three times."""
-    link = await dial(parse(server.url))
+    link = await dial(parse(server.url), within=60.0)
     await link.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     memory = dict(line.split(b":", 1) for line in (await link.ask("INFO", "memory")).splitlines() if b":" in line)
     await link.ask("CONFIG", "SET", "maxmemory", int(memory[b"used_memory"]) + 300_000)
     number, before = 0, watch.appender.gaps
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while watch.appender.gaps < before + 3:
             number += 1
             await link.ask("SET", f"other:{number}", "x" * 1000, "PX", 60_000)
@@ -89,13 +94,13 @@ async def short_of_memory(server: Valkey, watch: Watch) -> None:
     link.close()
 
 
-async def frozen_for_five_seconds(server: Valkey, watch: Watch) -> None:
+async def frozen(server: Valkey, watch: Watch) -> None:
     server.pause()
     try:
         await watch.noticed()
         composed = watch.not_stored
-        await asyncio.sleep(3.0)  # the fault itself: what is asked now must be answered before it ends
-        assert watch.not_stored > composed
+        # While it lasts, whoever asks is answered.
+        await eventually(lambda: watch.not_stored > composed + 50)
     finally:
         server.resume()
 
@@ -106,7 +111,7 @@ Fault = Callable[[Valkey, Watch], Awaitable[None]]
 @pytest.mark.parametrize(
     "fault",
     [
-        restarted_empty, restarted_from_a_snapshot, flushed, feed_evicted, short_of_memory, frozen_for_five_seconds,
+        restarted_empty, restarted_from_a_snapshot, flushed, feed_evicted, short_of_memory, frozen,
     ],
     ids=lambda fault: fault.__name__,
 )  # fmt: skip
@@ -147,7 +152,7 @@ async def test_a_database_restored_from_a_backup_shows_what_it_holds(
         restore = library.books.backup()
         library.books.commit("book:1", {"title": "lost", "holder": "ana"})
         for cache in (near, far):
-            await eventually(lambda cache=cache: _hit_with(cache, view, "lost"), within=20)
+            await eventually(lambda cache=cache: _hit_with(cache, view, "lost"))
         restore()
         if told:
             library.books.incarnation += 1
@@ -155,12 +160,12 @@ async def test_a_database_restored_from_a_backup_shows_what_it_holds(
                 await heard(cache, library)
         else:
             young = [cache.knowledge.services["books"] for cache in (near, far)]
-            await eventually(lambda: all(near.knowledge.now_ms() >= feed.good_until for feed in young), within=20)
+            await eventually(lambda: all(near.knowledge.now_ms() >= feed.good_until for feed in young))
         for cache in (near, far):
             for _ in range(5):
                 assert body(await cache.read(view, HERE, everybody))["book"]["title"] == "0"
             if told:
-                await eventually(lambda cache=cache: _hit_with(cache, view, "0"), within=20)
+                await eventually(lambda cache=cache: _hit_with(cache, view, "0"))
 
 
 async def _hit_with(cache: Cache, view: object, title: str) -> bool:
@@ -172,7 +177,7 @@ async def test_a_feed_that_was_trimmed_under_a_slow_reader_proves_nothing_from_b
     server: Valkey, library: Library
 ) -> None:
     async with working(library, server.url), caches(server, library) as (slow, other, view):
-        await eventually(lambda: _hit_with(slow, view, "0"), within=20)
+        await eventually(lambda: _hit_with(slow, view, "0"))
         slow._tailing.cancel()
         library.books.commit("book:1", {"title": "cut off", "holder": "ana"})
         for number in range(20):
@@ -184,7 +189,7 @@ async def test_a_feed_that_was_trimmed_under_a_slow_reader_proves_nothing_from_b
         await heard(slow, library)
         assert slow.knowledge.services["books"].since > before
         assert body(await slow.read(view, HERE, everybody))["book"]["title"] == "cut off"
-        await eventually(lambda: _hit_with(slow, view, "cut off"), within=20)
+        await eventually(lambda: _hit_with(slow, view, "cut off"))
 
 
 class Shelf(msgspec.Struct, frozen=True):
@@ -220,7 +225,7 @@ async def test_a_service_that_is_added_leaves_the_others_as_they_are_and_is_cach
 ) -> None:
     async with AsyncExitStack() as worker, caches(server, library) as (former, _, view):
         await worker.enter_async_context(working(library, server.url))
-        await eventually(lambda: _hit_with(former, view, "0"), within=20)
+        await eventually(lambda: _hit_with(former, view, "0"))
         shelves, placed, larger = Owner("shelves"), book_placed(), Library()
         larger.books, larger.people, larger.more = library.books, library.people, [shelves]
         shelves.commit("shelf:1", {"room": "attic"})
@@ -229,22 +234,22 @@ async def test_a_service_that_is_added_leaves_the_others_as_they_are_and_is_cach
             new_cache(larger, server.url, book_full(), placed, services=every) as new,
             new_cache(larger, server.url, placed) as behind,
         ):
-            await eventually(lambda: _hit_with(new, view, "0"), within=20)
+            await eventually(lambda: _hit_with(new, view, "0"))
             for cache in (new, behind):
                 for _ in range(3):
                     served = await cache.read(placed, HERE, everybody)
                     assert (status(served)[:3], body(served)["shelf"]["room"]) == ("fwd", "attic")
-            assert await _hit_with(former, view, "0")
+            await eventually(lambda: _hit_with(former, view, "0"))
             await worker.aclose()
             await worker.enter_async_context(working(larger, server.url))
-            await eventually(lambda: _hit_with(new, placed, "0"), within=20)
+            await eventually(lambda: _hit_with(new, placed, "0"))
             shelves.commit("shelf:1", {"room": "cellar"})
             await heard(new, larger)
             assert body(await new.read(placed, HERE, everybody))["shelf"]["room"] == "cellar"
             for _ in range(3):
                 served = await behind.read(placed, HERE, everybody)
                 assert (status(served)[:3], body(served)["shelf"]["room"]) == ("fwd", "cellar")
-            await eventually(lambda: _hit_with(former, view, "0"), within=20)
+            await eventually(lambda: _hit_with(former, view, "0"))
 
 
 @asynccontextmanager

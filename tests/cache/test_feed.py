@@ -160,7 +160,7 @@ async def test_the_tail_hears_everything_and_reads_on_after_its_connection_is_cu
     tail = asyncio.create_task(Tail(parse(any_redis), known, quiet_seconds=30).run())
     await appender.append("s", [Beat(FIRST, T0), change(1)])
     await eventually(lambda: known.services["s"].position == FIRST + 1)
-    client = patient_client(parse(any_redis), read_timeout=5.0)
+    client = patient_client(parse(any_redis), read_timeout=60.0)
     for number in itertools.chain(range(2, 40)):
         if number % 10 == 0:
             await cut(client, any_redis)

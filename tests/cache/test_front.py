@@ -9,10 +9,9 @@ import pytest
 from cloudphone_cache import Audience, Cache, HotRoute, HotViews
 from cloudphone_cache.redis import RedisAway, pack
 from cloudphone_cache.testing import BrokenStore
-from tests.cache.library import Library, book_full, new_cache, working
+from tests.cache.library import Library, book_full, listening, new_cache, working
 from tests.cache.test_degraded import ears
 from tests.cache.test_reading import heard, settled
-from tests.conditions import eventually
 
 pytestmark = pytest.mark.anyio
 BOOK = UUID(int=1)
@@ -84,8 +83,7 @@ async def filled(cache: Cache, library: Library) -> None:
 async def test_a_hit_from_either_layer_is_answered_and_counted(any_redis: str, library: Library) -> None:
     library.shelve(BOOK)
     async with working(library, any_redis), new_cache(library, any_redis, book_full()) as cache:
-        await cache.listening(5)
-        await eventually(lambda: cache.store.available)
+        await listening(cache)
         await heard(cache, library)
         await filled(cache, library)
         front = Front(cache)
@@ -105,7 +103,7 @@ async def test_a_hit_from_either_layer_is_answered_and_counted(any_redis: str, l
 async def test_what_is_not_a_hit_is_passed_on_with_its_caller_counted(worked: str, library: Library) -> None:
     library.shelve(BOOK)
     async with new_cache(library, worked, book_full()) as cache:
-        await cache.listening(5)
+        await listening(cache)
         front = Front(cache)
         assert (await front.get())["status"] == 299
         assert front.app.scopes[-1]["counted"] == "ana"
@@ -171,7 +169,7 @@ async def test_a_change_heard_while_the_limiter_is_asked_is_not_overlooked(libra
 async def test_a_token_makes_an_older_hit_pass(worked: str, library: Library) -> None:
     library.shelve(BOOK)
     async with new_cache(library, worked, book_full()) as cache:
-        await cache.listening(5)
+        await listening(cache)
         await heard(cache, library)
         await filled(cache, library)
         front = Front(cache)

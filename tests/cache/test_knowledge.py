@@ -190,7 +190,7 @@ def histories(draw: st.DrawFn) -> tuple[list[str], list[Step]]:
 
 
 @given(histories(), st.sampled_from([2, 4, 1000]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200)
 def test_whatever_happens_to_the_feed_nothing_older_than_heard_is_proven(
     history: tuple[list[str], list[Step]], remember: int
 ) -> None:

@@ -4,10 +4,9 @@ import msgspec
 import pytest
 
 from cloudphone_cache.testing import MemoryStore
-from tests.cache.library import Down, Library, body, book_full, everybody, new_cache, only, working
+from tests.cache.library import Down, Library, body, book_full, everybody, listening, new_cache, only, working
 from tests.cache.test_degraded import ears
 from tests.cache.test_reading import heard, settled
-from tests.conditions import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -25,8 +24,7 @@ async def test_what_is_missing_is_asked_for_in_one_batch_per_segment(any_redis: 
     for number in range(8):
         library.shelve(number, f"title {number}", "ana" if number % 2 else "bob")
     async with working(library, any_redis), new_cache(library, any_redis, view) as cache:
-        await cache.listening(5)
-        await eventually(lambda: cache.store.available)
+        await listening(cache)
         await heard(cache, library)
         await cache.read(view, {"number": 3}, everybody)
         asked = library.books.asked, library.people.asked

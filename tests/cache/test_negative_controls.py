@@ -40,7 +40,7 @@ class Scene:
 
     async def process(self) -> Cache:
         """A process that has heard what there is to hear."""
-        cache = new_cache(self.library, self.url, self.view, clock=self.clock)
+        cache = new_cache(self.library, self.url, self.view, clock=self.clock, allowed_age=2.0)
         await self.stack.enter_async_context(cache)
         await eventually(lambda: cache.store.available)
         return cache

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from cloudphone_cache import Cache
-from tests.cache.library import Gone, Library, body, book_full, everybody, new_cache, only, working
+from tests.cache.library import Gone, Library, body, book_full, everybody, listening, new_cache, only, working
 from tests.conditions import eventually
 
 pytestmark = pytest.mark.anyio
@@ -30,13 +30,12 @@ async def test_a_view_is_composed_once_and_then_served_from_both_layers(any_redi
     library.shelve(1)
     view = book_full()
     async with working(library, any_redis), new_cache(library, any_redis, view) as first:
-        assert await first.listening(5)
+        await listening(first)
         composed = await first.read(view, {"number": 1}, everybody)
         near = await first.read(view, {"number": 1}, everybody)
         await settled(first)
         async with new_cache(library, any_redis, view) as second:
-            assert await second.listening(5)
-            await eventually(lambda: second.store.available)
+            await listening(second)
             far = await second.read(view, {"number": 1}, everybody)
         assert [status(s) for s in (composed, near, far)] == [
             "fwd=miss; stored; detail=no-entry",
@@ -59,7 +58,7 @@ async def test_a_change_is_seen_on_the_next_read_once_heard(worked: str, library
     library.shelve(1)
     view = book_full()
     async with new_cache(library, worked, view) as cache:
-        await cache.listening(5)
+        await listening(cache)
         await cache.read(view, {"number": 1}, everybody)
         library.books.commit("book:1", {"title": "Persuasion", "holder": "ana"})
         await heard(cache, library)
@@ -72,7 +71,7 @@ async def test_only_the_segment_that_shows_the_change_is_asked_again(worked: str
     library.shelve(1)
     view = book_full()
     async with new_cache(library, worked, view) as cache:
-        await cache.listening(5)
+        await listening(cache)
         await heard(cache, library)
         await cache.read(view, {"number": 1}, everybody)
         asked = library.books.asked, library.people.asked
@@ -87,8 +86,8 @@ async def test_a_fill_that_read_before_a_change_and_stores_after_it_is_refused(w
     library.shelve(1)
     view = book_full()
     async with new_cache(library, worked, view) as slow, new_cache(library, worked, view) as reader:
-        await slow.listening(5)
-        await reader.listening(5)
+        await listening(slow)
+        await listening(reader)
         await heard(slow, library)
         # The filler read, and hears nothing of the change until it has stored.
         slow.tail._hear = lambda stream, entries: None
@@ -109,7 +108,7 @@ async def test_a_change_during_the_fill_is_asked_for_again(worked: str, library:
     library.shelve(1)
     view = book_full()
     async with new_cache(library, worked, view) as cache:
-        await cache.listening(5)
+        await listening(cache)
         await heard(cache, library)
         library.people.gate.clear()
         fill = asyncio.create_task(cache.read(view, {"number": 1}, everybody))
@@ -125,7 +124,7 @@ async def test_an_absent_view_is_remembered_until_it_is_created(worked: str, lib
     library.shelve(2)
     view = book_full()
     async with new_cache(library, worked, view) as cache:
-        await cache.listening(5)
+        await listening(cache)
         for _ in range(3):
             with pytest.raises(Gone):
                 await cache.read(view, {"number": 1}, everybody)
@@ -139,7 +138,7 @@ async def test_a_view_of_somebody_else_is_absent_whether_cached_or_not(worked: s
     library.shelve(1)
     view = book_full()
     async with new_cache(library, worked, view) as cache:
-        await cache.listening(5)
+        await listening(cache)
         for _ in range(2):
             with pytest.raises(Gone):
                 await cache.read(view, {"number": 1}, only("bob"))
@@ -150,7 +149,7 @@ async def test_an_unchanged_view_is_304(worked: str, library: Library) -> None:
     library.shelve(1)
     view = book_full()
     async with new_cache(library, worked, view) as cache:
-        await cache.listening(5)
+        await listening(cache)
         etag = (await cache.read(view, {"number": 1}, everybody)).header("etag")
         again = await cache.read(view, {"number": 1}, everybody, if_none_match=f'"other", {etag}')
         assert (again.status, again.body) == (304, b"")

@@ -8,7 +8,7 @@ import pytest
 
 from cloudphone_cache import Cache
 from cloudphone_cache.testing import Clock, MemoryStore
-from tests.cache.library import Library, body, book_full, everybody, new_cache
+from tests.cache.library import Library, body, book_full, everybody, listening, new_cache
 from tests.cache.test_degraded import ears
 from tests.cache.test_reading import heard, settled, status
 from tests.conditions import eventually
@@ -45,7 +45,7 @@ class Processes:
 async def opened(stack: AsyncExitStack, library: Library, url: str, count: int) -> Processes:
     caches = [await stack.enter_async_context(new_cache(library, url, book_full())) for _ in range(count)]
     for cache in caches:
-        assert await cache.listening(10)
+        await listening(cache)
         await eventually(lambda cache=cache: cache.store.available)
     return Processes(library, *caches)
 

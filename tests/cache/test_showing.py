@@ -7,7 +7,7 @@ import pytest
 from cloudphone_cache import Cache
 from cloudphone_cache.redis import parse
 from cloudphone_cache.showing import CursorGone, Showing, showing
-from tests.cache.library import Gone, Library, book_full, everybody, new_cache, working
+from tests.cache.library import Gone, Library, book_full, everybody, listening, new_cache, working
 from tests.cache.test_reading import settled
 from tests.conditions import eventually
 
@@ -34,7 +34,7 @@ async def test_every_view_that_shows_it_is_found_on_every_node(any_redis: str, l
     for number in range(60):
         library.shelve(number, holder="ana" if number % 3 else "anatole")
     async with working(library, any_redis), new_cache(library, any_redis, name="admin") as cache:
-        await cache.listening(5)
+        await listening(cache)
         await filled(cache, range(60))
         [whole] = await walked(any_redis, "person:ana", within=60.0, limit=10_000)
         assert {view.key for view in whole.views} == {f"book:full:{number}" for number in range(60) if number % 3}
@@ -48,7 +48,7 @@ async def test_it_goes_on_where_a_stretch_ended(any_redis: str, library: Library
     for number in range(200):
         library.shelve(number)
     async with working(library, any_redis), new_cache(library, any_redis) as cache:
-        await cache.listening(5)
+        await listening(cache)
         await filled(cache, range(200))
         by_limit = await walked(any_redis, "person:ana", limit=1)
         by_time = await walked(any_redis, "person:ana", within=0.0)
@@ -69,14 +69,14 @@ async def test_a_long_header_is_read_whole_and_an_absence_is_found(worked: str, 
         return ["first"]
 
     async with new_cache(library, worked, view) as cache:
-        await cache.listening(5)
+        await listening(cache)
         await filled(cache, range(1, 2))
-        [stretch] = await walked(worked, f"chapter:99-{'x' * 40}")
+        [stretch] = await walked(worked, f"chapter:99-{'x' * 40}", within=60.0)
         assert [(found.key, found.kind) for found in stretch.views] == [("book:full:1", "full")]
         with pytest.raises(Gone):
             await cache.read(view, {"number": 2}, everybody)
         await settled(cache)
-        [stretch] = await walked(worked, "book:2")
+        [stretch] = await walked(worked, "book:2", within=60.0)
         assert [(found.key, found.kind, found.version) for found in stretch.views] == [("book:full:2", "negative", 0)]
 
 

@@ -59,10 +59,16 @@ async def _silent(progress: Progress) -> None:
     pass
 
 
-@pytest.fixture
-async def database(postgres: Postgres) -> AsyncIterator[Database]:
+@pytest.fixture(scope="module")
+async def migrated(postgres: Postgres) -> str:
     url = await postgres.database()
     await migrate(url, "cache")
+    return url
+
+
+@pytest.fixture
+async def database(postgres: Postgres, migrated: str) -> AsyncIterator[Database]:
+    url = await postgres.database(migrated)
     database = Database(url, schema="warmup", service="cache")
     yield database
     await database.close()
@@ -120,7 +126,7 @@ async def test_of_two_leaders_one_runs_what_is_triggered_and_records_it(database
     try:
         async with database.writing() as session:
             run = await runs.trigger(session, "manual")
-        done = await eventually(lambda: _finished(database, run), within=10)
+        done = await eventually(lambda: _finished(database, run))
         assert done is not None
         assert (done.state, done.total, done.filled, done.skipped) == ("succeeded", 25, 25, 0)
         assert done.duration_ms is not None
@@ -159,16 +165,16 @@ async def test_a_run_whose_leader_died_fails_and_the_next_one_can_start(database
     task = asyncio.create_task(Leader(database, [stuck], cron="0 0 1 1 *", users=1, concurrency=1).run())
     async with database.writing() as session:
         run = await runs.trigger(session, "manual")
-    await eventually(lambda: _is(database, run, "running"), within=10)
+    await eventually(lambda: _is(database, run, "running"))
     await _ended([task])
     task = asyncio.create_task(Leader(database, [Bff("bff-admin", 5)], cron="0 0 1 1 *", users=1, concurrency=1).run())
     try:
-        dead = await eventually(lambda: _finished(database, run), within=10)
+        dead = await eventually(lambda: _finished(database, run))
         assert dead is not None
         assert dead.state == "failed"
         async with database.writing() as session:
             again = await runs.trigger(session, "manual")
-        done = await eventually(lambda: _finished(database, again), within=10)
+        done = await eventually(lambda: _finished(database, again))
         assert done is not None
         assert done.state == "succeeded"
     finally:
@@ -187,10 +193,10 @@ async def test_the_schedule_triggers_and_a_pause_stops_it(database: Database) ->
         return now.schedule, now.leader is not None, now.next_run_at is not None
 
     try:
-        await eventually(lambda: _equals(status, ("*/2 * * * *", True, False)), within=10)
+        await eventually(lambda: _equals(status, ("*/2 * * * *", True, False)))
         async with database.writing() as session:
             await runs.pause(session, paused=False)
-        await eventually(lambda: _equals(status, ("*/2 * * * *", True, True)), within=10)
+        await eventually(lambda: _equals(status, ("*/2 * * * *", True, True)))
     finally:
         await _ended([task])
 

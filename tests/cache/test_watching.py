@@ -110,7 +110,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.sampled_from([3, 16, 1000]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_quick_look_says_what_a_full_one_would(steps: list[tuple[str, int, int]], remember: int) -> None:
     known, clock = knowing(remember)
     local = Local(400, known)
@@ -155,7 +155,7 @@ ACTS = st.lists(
 
 
 @given(ACTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whatever_is_put_and_dropped_the_bytes_are_right_and_within_the_bound(acts: list[tuple[str, int, int]]) -> None:
     known, _ = knowing()
     local = Local(600, known)

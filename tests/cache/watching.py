@@ -95,13 +95,13 @@ class Watch:
             self.change()
             await asyncio.sleep(0.1)
 
-    async def noticed(self, within: float = 20.0) -> None:
+    async def noticed(self, within: float = 60.0) -> None:
         """Until no cache takes its feed for young: from then on all compose."""
         await eventually(
             lambda: all(each.knowledge.now_ms() >= each.knowledge.good_until for each in self.caches), within
         )
 
-    async def answered_from_the_cache_again(self, within: float = 30.0) -> None:
+    async def answered_from_the_cache_again(self, within: float = 90.0) -> None:
         """Until every cache answers from the cache, with something committed after this was called."""
         last = self.change()
         for cache in self.caches:

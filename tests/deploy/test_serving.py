@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import AsyncGenerator, Callable
 
 import httpx
@@ -30,12 +29,12 @@ class Served:
         self._reading = asyncio.create_task(self._read())
 
     async def says(self, words: str) -> None:
-        await eventually(lambda: words in self.said, within=15)
+        await eventually(lambda: words in self.said)
 
     async def ended(self) -> int:
         assert self.process
         assert self._reading
-        code = await asyncio.wait_for(self.process.wait(), 15)
+        code = await asyncio.wait_for(self.process.wait(), 120)
         await self._reading
         return code
 
@@ -68,7 +67,7 @@ async def test_apps_and_workers_share_a_process_and_end_in_order(
     served, one, two = serve(), free_port(), free_port()
     await served.start(f"app={one}", f"other-app={two}", "worker", "context")
     await served.says("serving")
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         for port in (one, two):
             assert (await client.get(f"http://127.0.0.1:{port}/here")).text == "/here"
     assert served.process
@@ -84,7 +83,7 @@ async def test_a_request_in_flight_is_answered_before_the_end(serve: Callable[[]
     served, port = serve(), free_port()
     await served.start(f"app={port}")
     await served.says("serving")
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         slow = asyncio.create_task(client.get(f"http://127.0.0.1:{port}/slow"))
         await served.says("slow request")
         assert served.process
@@ -126,12 +125,11 @@ async def test_a_worker_that_holds_on_is_cut_off(serve: Callable[[], Served]) ->
     served = serve()
     await served.start("holding")
     await served.says("serving")
-    began = time.monotonic()
     assert served.process
     served.process.terminate()
     assert await served.ended() == 1
-    assert time.monotonic() - began < 5
     assert "holding on" in served.said
+    assert "stop_cut_short" in served.said
 
 
 async def test_an_unknown_name_is_answered_with_those_there_are(serve: Callable[[], Served]) -> None:

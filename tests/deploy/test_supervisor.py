@@ -1,6 +1,7 @@
 """The supervisor keeps small real programs running, and ends them however they or it behave."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -20,11 +21,11 @@ from tests.conditions import eventually
 pytestmark = pytest.mark.anyio
 
 READY = "import pathlib, signal, sys, time; pathlib.Path(sys.argv[1]).touch(); "
-LASTING = READY + "time.sleep(60)"
+LASTING = READY + "time.sleep(600)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + LASTING
 
 
-def program(folder: Path, code: str, *, name: str = "stand-in", stop_seconds: float = 5) -> Program:
+def program(folder: Path, code: str, *, name: str = "stand-in", stop_seconds: float = 120) -> Program:
     """Ready once it has made its file, which is removed before each start."""
     file = folder / f"{name}.ready"
 
@@ -78,7 +79,7 @@ async def test_a_program_that_ignores_its_signal_is_killed_in_time(tmp_path: Pat
     supervisor = Supervisor(tmp_path, tell=lambda line: None)
     await supervisor.start(program(tmp_path, STUBBORN, stop_seconds=0.3))
     pid = supervisor.pids()["stand-in"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await supervisor.stop()
     assert not psutil.pid_exists(pid)
 
@@ -88,7 +89,7 @@ async def test_programs_stop_group_after_group(tmp_path: Path) -> None:
     code = (
         "import pathlib, signal, sys, time\ndef end(*_):\n"
         f"    time.sleep(0.1); open({str(order)!r}, 'a').write(sys.argv[1].split('/')[-1] + ' '); sys.exit()\n"
-        "signal.signal(signal.SIGTERM, end); pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+        "signal.signal(signal.SIGTERM, end); pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
     )
     supervisor = Supervisor(tmp_path, tell=lambda line: None)
     for name in ("store", "service", "front"):
@@ -116,7 +117,13 @@ async def test_a_program_dies_with_its_supervisor(tmp_path: Path) -> None:
     await eventually(lambda: child.name() == "sleep")
     process.kill()
     await process.wait()
-    await eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+    def gone() -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+        return True
+
+    await eventually(gone)
 
 
 def test_the_launcher_hands_over_its_process(tmp_path: Path) -> None:
