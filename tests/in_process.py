@@ -193,7 +193,7 @@ def url_of(service: str) -> str:
 @asynccontextmanager
 async def fresh_services(postgres: Postgres, valkey: Valkey) -> AsyncIterator[Services]:
     """On databases of their own, and a Redis that has been emptied."""
-    client = patient_client(parse(valkey.url), read_timeout=5.0)
+    client = patient_client(parse(valkey.url), read_timeout=60.0)
     await client.flushall()
     await client.aclose()
     urls = {service: await postgres.database() for service in SERVICES}
