@@ -21,6 +21,7 @@ import pytest
 from cloudphone_deploy.cli import main
 from tests.conditions import eventually
 from tests.deploy.test_one_machine import Machine
+from tests.servers import Guard
 
 pytestmark = pytest.mark.anyio
 
@@ -33,8 +34,12 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     started = machine.run("up", "--detach")
     assert started.returncode == 0, started.stderr
     machine.env["SAID"] = started.stdout
+    supervisor = up(machine)["pids"]["supervisor"]
+    # Nobody else would end it if the tests were killed.
+    Guard.get().tell("watch", supervisor)
     yield machine
     assert machine.run("down").returncode == 0
+    Guard.get().tell("forget", supervisor)
 
 
 def up(machine: Machine) -> dict[str, Any]:
