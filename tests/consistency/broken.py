@@ -7,7 +7,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from cloudphone_cache.response import COMPOSED, Source
 from cloudphone_core.device import main as device
 from cloudphone_deploy import nursery_process
 from cloudphone_shared.database import Database
+from cloudphone_shared.http.context import request_id
+from cloudphone_shared.http.edge import Edge
 
 
 def _file(name: str) -> Path:
@@ -87,19 +89,34 @@ def age() -> None:
 
 
 def slowly() -> None:
-    """Nothing is left out; a fill of what the file `held` names waits between composing and storing while it is there,
-    and leaves the file `composed`.
+    """Nothing is left out; a fill of the view that the file `held` names waits between composing and storing while it
+    is there, and leaves the file `composed`. Who joins it meanwhile is noted in the file `joined`.
     """
-    compose = Composer.compose
+    compose, fill = Composer.compose, Filler.fill
+
+    def is_held(key: str) -> bool:
+        # It may go at any moment, between two looks as well.
+        with suppress(FileNotFoundError):
+            return _file("held").read_text() == key
+        return False
 
     async def slow(self: Composer, view, params, base) -> Composed:
         composed = await compose(self, view, params, base)
-        while (held := _file("held")).exists() and held.read_text() in params.values():
+        while is_held(view.key_of(params)):
             _file("composed").touch()
             await asyncio.sleep(0.01)
         return composed
 
+    async def noted(self: Filler, view, params, key, base) -> Filled:
+        if key in self.flights and is_held(key):
+            with _file("joined").open("a") as joined:
+                joined.write(f"{request_id.get()}\n")
+        return await fill(self, view, params, key, base)
+
     Composer.compose = slow
+    Filler.fill = noted
+    # Whose request began a fill that is held, or waits for it, has time left to look once more.
+    Edge._seconds = lambda self, header: 600.0
 
 
 def second_looks() -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from cloudphone_deploy.consistency import connection
 from cloudphone_deploy.consistency.connection import Line, request
 from tests.conditions import eventually
 
@@ -37,7 +38,8 @@ class Listening:
 
 
 @pytest.fixture
-async def listening() -> AsyncIterator[tuple[Listening, Line]]:
+async def listening(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Listening, Line]]:
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 60)
     answers = Listening()
     server = await asyncio.start_server(answers.serve, "127.0.0.1", 0)
     line = Line(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
@@ -76,7 +78,7 @@ async def test_a_request_without_an_answer_can_be_given_up(listening: tuple[List
     answers, line = listening
     answers.pieces = []
     asking = asyncio.ensure_future(line.ask(request("GET", "/")))
-    await eventually(lambda: bool(answers.asked), within=10)
+    await eventually(lambda: bool(answers.asked), within=60)
     line.cut(older_than=60)
     assert not asking.done()
     line.cut()

@@ -46,7 +46,7 @@ SETTINGS = {
 """Limits out of reach, no warm-up by itself."""
 
 NURSERY = ("-m", "cloudphone_deploy.nursery_process")
-HEALTHY_SECONDS = 60.0
+HEALTHY_SECONDS = 120.0
 YOUNG_SECONDS = 2.0
 _WIDTH = 120
 _PROXIES, _RABBITMQ, _MORE_ADMINS, _MORE_USERS = 40, 50, 60, 80
@@ -309,6 +309,7 @@ class Laboratory:
             env=self.environment,
             prepare=prepare,
             nursery=self._nursery,
+            ready_seconds=HEALTHY_SECONDS,
         )
         self.processes[name] = self._process(
             program, f"http://127.0.0.1:{answering[0]}" if len(answering) == 1 else None
