@@ -149,7 +149,7 @@ async def _fill(composer: Composer, view: View[Any], segment: Segment, cards: li
 async def _ask_batch(composer: Composer, view: View[Any], segment: Segment, cards: list[_Card]) -> None:
     assert segment.batch is not None
     read_at = composer.knowledge.now_ms()
-    positions = composer.knowledge.positions()
+    stand = composer.knowledge.stand()
     replicas = Replicas()
     columns = _columns(segment, cards)
     try:
@@ -163,7 +163,7 @@ async def _ask_batch(composer: Composer, view: View[Any], segment: Segment, card
         await _ask_singly(composer, view, segment, cards)
         return
     for card, item in zip(cards, items, strict=True):
-        recorder = composer.answered(item, positions, replicas)
+        recorder = composer.answered(item, stand, replicas)
         value = None if item is None else item.value
         if value is None and segment is view.primary:
             card.gone = absence(view, recorder.deps, read_at, 0)
@@ -195,7 +195,7 @@ async def _ask_single(
     inputs = card.inputs(segment)
     async with slots:
         read_at = composer.knowledge.now_ms()
-        recorder = Recorder(composer.knowledge.positions())
+        recorder = Recorder(composer.knowledge.stand())
         token = observer.set(recorder)
         try:
             value = await composer.ask(segment, inputs, card.params)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from .entry import Deps, Entry, Part, State, absence, assemble
-from .knowledge import Knowledge
+from .knowledge import Knowledge, Stand
 from .view import NEVER, Answered, Segment, View, milliseconds
 
 NOWHERE = -1
@@ -30,21 +30,27 @@ def observed(service: str, entities: Mapping[str, int], seq: int | None = None) 
 
 
 class Recorder:
-    """What one segment's answers show. `positions` is where the feeds stood before anything was asked."""
+    """What one segment's answers show. `stand` is where the feeds stood before anything was asked."""
 
-    def __init__(self, positions: Mapping[str, int]) -> None:
-        self._positions = positions
+    def __init__(self, stand: Stand) -> None:
+        self._stand = stand
         self.deps: Deps = {}
         self.nameless = False
         """Whether an answer named no entity."""
         self.lagging = False
-        """Whether an answer came from a replica that had not followed as far as the feed had been heard."""
+        """Whether an answer came from a replica that had not followed as far as the feed had been heard, or of which
+        nobody knows how far it had."""
+        self.reaches = NEVER
+        """Up to which moment replicas had followed at least, in milliseconds; only the feed tells."""
 
     def observe(self, service: str, entities: Mapping[str, int], seq: int | None) -> None:
-        position = self._positions.get(service, NOWHERE)
+        position = self._stand.positions.get(service, NOWHERE)
         # A replica's answer holds what was committed up to its own snapshot, not up to ours.
-        if seq is not None and seq < position:
-            position, self.lagging = seq, True
+        if seq is not None:
+            reaches = self._stand.reaches.get(service, 0)
+            self.lagging = self.lagging or seq < position or not reaches
+            self.reaches = min(self.reaches, reaches)
+            position = min(position, seq)
         before, versions = self.deps.get(service, (position, {}))
         for entity, version in entities.items():
             versions[entity] = min(version, versions.get(entity, version))
@@ -176,10 +182,12 @@ class Composer:
             raise
 
     def part(self, segment: Segment, value: Any, recorder: Recorder, read_at: int) -> Part:
+        soft = segment.life is not None
+        if not soft:
+            read_at = min(read_at, recorder.reaches)
         until = NEVER if segment.life is None else read_at + milliseconds(segment.life)
         if segment.until is not None and value is not None:
             until = min(until, milliseconds(segment.until(value)))
-        soft = segment.life is not None
         return Part(
             segment.name,
             msgspec.json.encode(value),
@@ -199,10 +207,10 @@ class Composer:
             return old.as_(State.KEPT)
         return Part(segment.name, b"null", now, {}, state=State.MISSING, decode=segment.decode)
 
-    def answered(self, item: Answered | None, positions: Mapping[str, int], batch: Replicas) -> Recorder:
-        recorder = Recorder(positions)
+    def answered(self, item: Answered | None, stand: Stand, batch: Replicas) -> Recorder:
+        recorder = Recorder(stand)
         if item is not None:
-            recorder.observe(item.service, item.entities, _least(item.seq, batch.seq.get(item.service)))
+            recorder.observe(item.service, item.entities, least(item.seq, batch.seq.get(item.service)))
         return recorder
 
 
@@ -245,7 +253,7 @@ class _Filling:
         if any(part.state is State.MISSING for part in inputs.values()):
             return composer.fallback(self._view, segment, old, same)
         read_at = composer.knowledge.now_ms()
-        recorder = Recorder(composer.knowledge.positions())
+        recorder = Recorder(composer.knowledge.stand())
         observer.set(recorder)
         primary = segment is self._view.primary
         try:
@@ -292,5 +300,5 @@ def same_inputs(segment: Segment, inputs: Mapping[str, Part], old: Mapping[str, 
     return True
 
 
-def _least(*numbers: int | None) -> int | None:
+def least(*numbers: int | None) -> int | None:
     return min((number for number in numbers if number is not None), default=None)

@@ -187,7 +187,8 @@ class Filler:
 
     def _source(self, composed: Composed, storable: bool, base: Entry | None) -> Source:
         self._counts["composed"] += 1
-        if composed.entry.degraded:
+        # What a replica lacks may be older than anybody asked, whoever else is away.
+        if not composed.lagging and composed.entry.degraded:
             return DEGRADED
         if composed.lagging or self._knowledge.outdated(composed.entry.deps):
             self._counts["not_fresh"] += 1

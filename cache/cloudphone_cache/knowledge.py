@@ -39,6 +39,14 @@ class Position(NamedTuple):
     remembered: int
 
 
+class Stand(NamedTuple):
+    """Per service whose feed is known: how far it has been heard, and up to which moment that reaches, in milliseconds
+    on this process's clock; 0 before the first heartbeat."""
+
+    positions: Mapping[str, int]
+    reaches: Mapping[str, int]
+
+
 class Heard:
     """One service's feed. `latest` is the highest version announced per entity; nothing after `since` was missed.
 
@@ -98,6 +106,11 @@ class Heard:
     def ahead(self) -> int:
         """Milliseconds that the owner's clock may be ahead of this process's."""
         return max(0, self.skew.most)
+
+    @property
+    def reaches(self) -> int:
+        """`as_of` as this process's clock told it, or a little earlier; 0 before the first heartbeat."""
+        return self.as_of and self.as_of - min(0, self.skew.most)
 
     def shift(self, by_ms: int) -> None:
         """This process's clock was moved."""
@@ -241,6 +254,10 @@ class Knowledge:
     def positions(self) -> dict[str, int]:
         """Per service whose feed is known. A fill stamps its entry with what stood here when it began to ask."""
         return {service: heard.position for service, heard in self.services.items() if heard.since != _NOT_HEARD}
+
+    def stand(self) -> Stand:
+        known = {service: heard for service, heard in self.services.items() if heard.since != _NOT_HEARD}
+        return Stand(self.positions(), {service: heard.reaches for service, heard in known.items()})
 
     def watch(self, place: Place, earlier: Checked | None = None) -> None:
         """From now on changes mark the entry held there; it stands in for `earlier`, which is no longer watched."""

@@ -19,7 +19,7 @@ from cloudphone_shared.limits import Limiter, Subject, refusal
 
 from ..aggregation import Cache, Looked
 from ..asgi import LOOKED, App, HotRoute
-from ..composition import Replicas, observed, observer
+from ..composition import Replicas, least, observed, observer
 from ..freshness import token_headers, token_in
 from ..redis import REDIS_ERRORS, pack
 from ..response import Served
@@ -295,18 +295,21 @@ def _item(service: str, many: Many[T], key: str, value: Callable[[T], V] | None)
 
 async def each_noted(service: str, asking: Awaitable[Many[T]], ids: Sequence[UUID | str]) -> list[T]:
     """Within a segment: the items of a batch that exist, in order; each one's versions count as shown."""
-    outer = observer.set(Replicas())
+    batch = Replicas()
+    outer = observer.set(batch)
     try:
         many = await asking
     finally:
         observer.reset(outer)
+    # A replica names its number once, for all of the batch.
+    of_all = batch.seq.get(service)
     items: list[T] = []
     for each in ids:
         if (found := many.found.get(str(each))) is not None:
-            observed(service, found.entities, found.seq)
+            observed(service, found.entities, least(found.seq, of_all))
             items.append(found.data)
         else:
-            observed(service, many.absent.get(str(each), {}), None)
+            observed(service, many.absent.get(str(each), {}), of_all)
     return items
 
 
