@@ -1,5 +1,6 @@
 """The nemesis: faults in a sequence that a seed decides, each undone, each leaving the platform well."""
 
+import asyncio
 import re
 import time
 from itertools import islice
@@ -8,6 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
+from cloudphone_cache.feed import stream_of
 from cloudphone_deploy.consistency.faults import FAULTS
 from cloudphone_deploy.consistency.laboratory import Laboratory
 from cloudphone_deploy.consistency.nemesis import Nemesis, Step, plan
@@ -50,11 +52,27 @@ async def test_faults_are_told_of_with_their_times(laboratory: Laboratory) -> No
 
 
 async def test_what_was_announced_while_the_feed_had_no_writer_is_got_from_its_owner(laboratory: Laboratory) -> None:
-    await Nemesis(laboratory, 1).make(Step("dropped-messages", "cache-worker", 0.5, 0))
+    making = asyncio.create_task(Nemesis(laboratory, 1).make(Step("dropped-messages", "cache-worker", 0.5, 0)))
+    try:
+        await eventually(lambda: making.done() or not laboratory.part("cache-worker").running, within=60)
+        entity, version = await _rename_one(laboratory)
+    finally:
+        await making
+
+    async def announced() -> bool:
+        return any(fields.get(entity) == version for _, fields in await _feed_of_devices(laboratory))
+
+    await eventually(announced, within=30)
 
 
 async def test_messages_that_come_again_leave_the_feed_as_it_was(laboratory: Laboratory) -> None:
+    await _rename_one(laboratory)
+    before = await _feed_of_devices(laboratory)
     await Nemesis(laboratory, 1).make(Step("old-messages", laboratory.bus, 0.5, 0))
+    after = await _feed_of_devices(laboratory)
+    # What is ten minutes old may have been trimmed.
+    there = [item for item in before if item in after]
+    assert there and after[: len(there)] == there == before[-len(there) :]
 
 
 @pytest.mark.parametrize("name", ["evicting-redis", "set-back-redis"])
@@ -97,3 +115,20 @@ async def _incarnation(laboratory: Laboratory) -> int:
         return await connection.fetchval("SELECT incarnation FROM billing.service_state")
     finally:
         await connection.close()
+
+
+async def _rename_one(laboratory: Laboratory) -> tuple[bytes, bytes]:
+    """A device as an entity, and its new version, as a feed has them."""
+    email, password = laboratory.administrator()
+    async with httpx.AsyncClient(base_url=laboratory.bff_admins[0], timeout=30) as http:
+        token = (await http.post("/auth/login", json={"email": email, "password": password})).json()["accessToken"]
+        http.headers["Authorization"] = f"Bearer {token}"
+        device = (await http.get("/admin/devices?limit=1")).json()["items"][0]["device"]
+        answer = await http.patch(f"/admin/devices/{device['id']}", json={"name": f"Renamed {time.time_ns()}"})
+        assert answer.status_code == 200, answer.text
+    return f"device:{device['id']}".encode(), str(answer.json()["version"]).encode()
+
+
+async def _feed_of_devices(laboratory: Laboratory) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    async with laboratory.redis() as redis:
+        return await redis.xrange(stream_of("device"))
