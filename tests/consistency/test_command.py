@@ -77,6 +77,7 @@ def test_a_folder_for_the_report_that_cannot_be_written_is_told_before_anything_
     [
         ({}, 0),
         ({"false_labels": 1}, 1),
+        ({"foreign": 1}, 1),
         ({"checks": 0}, 2),
         ({"cut_short": "After kill-bff: Not healthy."}, 2),
         ({"cut_short": "interrupted", "interrupted": True}, 130),

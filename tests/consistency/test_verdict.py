@@ -33,9 +33,10 @@ class Court:
         as_of: float = 0.0,
         labelled: bool = False,
         floor: Mapping[str, int] | None = None,
+        foreign: frozenset[str] = frozenset(),
     ) -> None:
         showing = Reader(self.oracle).read(b'{"name":"checked-u1-%d"}' % number)
-        seen = Seen(sent, sent + 0.01, as_of, labelled, "bff-admin", "/admin/users/1", b"", showing, floor)
+        seen = Seen(sent, sent + 0.01, as_of, labelled, "bff-admin", "/admin/users/1", b"", showing, floor, foreign)
         self.verdict.take(seen)
         self.verdict.judge(math.inf)
 
@@ -95,6 +96,14 @@ def test_a_change_could_be_read_once_its_writer_had_an_answer() -> None:
     court.history.append(1, 2, 10.0, 11.0)
     court.saw(0, 9.0, as_of=10.3)
     assert court.verdict.false_labels == 1
+
+
+def test_a_view_may_not_show_anothers_name_even_a_fresh_one_of_a_degraded_answer() -> None:
+    court = Court(0.0)
+    court.saw(0, 10.0, labelled=True, foreign=frozenset({"u1"}))
+    court.saw(0, 10.0, foreign=frozenset({"d1"}))
+    assert (court.verdict.foreign, court.verdict.violations[0].kind) == (1, "another's")
+    assert court.verdict.stale_as_fresh == court.verdict.false_labels == 0
 
 
 def test_who_wrote_may_not_miss_the_own_write() -> None:

@@ -35,15 +35,16 @@ class Bff(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What is asked for, and as whom."""
+    """What is asked for, as whom, and by their short names all things that have a place there."""
 
     path: str
     account: Account
+    codes: frozenset[str]
 
 
 class Seen(NamedTuple):
     """An answer, waiting for the verdict. `as_of` 0 where it claims nothing; `floor` what a session must not fall
-    behind, by short names."""
+    behind, and `foreign` what was shown and has no place there, by short names."""
 
     sent: float
     received: float
@@ -54,6 +55,7 @@ class Seen(NamedTuple):
     head: bytes
     showing: Showing
     floor: Mapping[str, int] | None = None
+    foreign: frozenset[str] = frozenset()
 
 
 class Counts:
@@ -123,7 +125,7 @@ class Probes:
                 content = request("GET", target.path, target.account.token)
             else:
                 content = request("GET", target.path, target.account.token, If_None_Match=tag[0].decode())
-            await self._look(bff, line, target.path, content, None if tag is None else tag[1])
+            await self._look(bff, line, target.path, content, None if tag is None else tag[1], codes=target.codes)
 
     async def _look(
         self,
@@ -133,6 +135,7 @@ class Probes:
         content: bytes,
         unchanged: Showing | None = None,
         floor: Mapping[str, int] | None = None,
+        codes: frozenset[str] | None = None,
     ) -> tuple[Reply, Showing] | None:
         """None for an answer that shows nothing."""
         try:
@@ -153,7 +156,10 @@ class Probes:
         self.counts.sources[_SOURCES.get(source) or _spelt(source)] += 1
         claimed = reply.header(b"x-fresh-as-of")
         as_of = moment(claimed) if claimed else 0.0
-        self._take(Seen(reply.sent, reply.received, as_of, labelled, bff.name, path, reply.head, showing, floor))
+        foreign = frozenset[str]() if codes is None or showing.codes <= codes else showing.codes - codes
+        self._take(
+            Seen(reply.sent, reply.received, as_of, labelled, bff.name, path, reply.head, showing, floor, foreign)
+        )
         return reply, showing
 
     def _shown(self, path: str, reply: Reply, unchanged: Showing | None) -> Showing | None:
@@ -190,7 +196,7 @@ class Probes:
             await self._pace.turn()
             bff = list(lines)[number % len(lines)]
             content = request("GET", target.path, target.account.token, Fresh_After=token)
-            seen = await self._look(bff, lines[bff], target.path, content, floor=floor)
+            seen = await self._look(bff, lines[bff], target.path, content, floor=floor, codes=target.codes)
             if seen is None:
                 continue
             reply, showing = seen
@@ -235,36 +241,44 @@ class _Choice:
         if self._admin:
             device = dice.choice(customer.devices) if thing.code[0] == "u" else thing
             kind = "users" if thing.code[0] == "u" else "devices"
-            target = Target(f"/admin/devices/{device.id}", self._scene.administrator)
+            target = _target(f"/admin/devices/{device.id}", self._scene.administrator, device, customer.user)
             return target, thing, f"/admin/{kind}/{thing.id}"
         if thing.code[0] == "u":
-            return Target("/my/profile", customer), thing, "/my/profile"
-        return Target(f"/my/devices/{thing.id}", customer), thing, f"/my/devices/{thing.id}"
+            return _target("/my/profile", customer, thing), thing, "/my/profile"
+        return _target(f"/my/devices/{thing.id}", customer, thing), thing, f"/my/devices/{thing.id}"
 
-    def _screen(self, path: str, account: Account, *shown: Thing) -> None:
-        (self.hot if any(thing.hot for thing in shown) else self.cold).append(Target(path, account))
+    def _screen(self, path: str, account: Account, *shown: Thing, beside: Sequence[Thing] = ()) -> None:
+        """`beside` is what may be shown as well and says nothing of how hot the screen is."""
+        hot = any(thing.hot for thing in shown)
+        (self.hot if hot else self.cold).append(_target(path, account, *shown, *beside))
 
     def _at_admin(self, scene: Scene) -> None:
-        root = scene.administrator
+        root, plans = scene.administrator, scene.of_kind("p")
         for customer in scene.customers:
             user = customer.user
-            self._screen(f"/admin/users/{user.id}", root, user, *customer.devices)
+            self._screen(f"/admin/users/{user.id}", root, user, *customer.devices, beside=plans)
             for device in customer.devices:
                 self._screen(f"/admin/devices/{device.id}", root, device, user)
             for order in customer.orders:
                 self._screen(f"/admin/orders/{order.id}", root, order.device, order.plan, user)
         for path in ("devices", "orders"):
-            self.lists.append(Target(f"/admin/{path}?tenantId={scene.tenant}&limit=50", root))
+            self.lists.append(_target(f"/admin/{path}?tenantId={scene.tenant}&limit=50", root, *scene.things))
 
     def _at_user(self, scene: Scene) -> None:
+        plans = scene.of_kind("p")
         for customer in scene.customers:
-            self._screen("/my/home", customer, customer.user, *customer.devices)
+            self._screen("/my/home", customer, customer.user, *customer.devices, beside=plans)
             self._screen("/my/profile", customer, customer.user)
             for device in customer.devices:
                 self._screen(f"/my/devices/{device.id}", customer, device)
             for order in customer.orders:
                 self._screen(f"/my/orders/{order.id}", customer, order.device, order.plan)
-            self.lists += [Target("/my/devices?limit=50", customer), Target("/my/orders?limit=50", customer)]
+            theirs = [*customer.devices, *plans]
+            self.lists += [_target(f"/my/{path}?limit=50", customer, *theirs) for path in ("devices", "orders")]
+
+
+def _target(path: str, account: Account, *shown: Thing) -> Target:
+    return Target(path, account, frozenset(thing.code for thing in shown))
 
 
 _SOURCES = {

@@ -94,6 +94,7 @@ def _facts(result: Result) -> str:
         "stale as fresh": f"{result.stale_as_fresh:,}",
         "own writes missed": f"{result.missed_writes:,}",
         "went back": f"{result.went_back:,}",
+        "another's": f"{result.foreign:,}",
     }
     tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
     clock = (

@@ -35,9 +35,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     An answer is one HTTP response; a check is one name in one answer. `allowed` is how stale an answer that passes for
     fresh may be. `false_labels` claimed, by X-Fresh-As-Of, to be younger than a change that they lacked;
     `within_commit` of them fell into the moments that a commit takes to become visible, and are no violation.
-    `cut_short` says why the run ended before its time, if it did, and `interrupted` whether by who had started it:
-    `seconds` and all that was seen are then those until there. `unknown` checks showed a name of which no commit is
-    known. `exact` is False where the database keeps no commit times.
+    `foreign` checks showed what has no place in the view that was asked for. `cut_short` says why the run ended before
+    its time, if it did, and `interrupted` whether by who had started it: `seconds` and all that was seen are then those
+    until there. `unknown` checks showed a name of which no commit is known. `exact` is False where the database keeps
+    no commit times.
     """
 
     began: float
@@ -70,6 +71,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     incidents: list[Incident]
     violations: list[Violation]
     timeline: list[Second]
+    foreign: int = 0
     cut_short: str = ""
     interrupted: bool = False
 
@@ -87,6 +89,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             ),
             "lacked the caller's own write": self.missed_writes,
             "showed an older name than the caller had seen": self.went_back,
+            "showed a name that belongs to another's view": self.foreign,
         }
         return [f"{count:,} check{'' if count == 1 else 's'} {what}." for what, count in found.items() if count]
 

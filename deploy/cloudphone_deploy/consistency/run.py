@@ -280,6 +280,7 @@ def _result(run: Run, bffs: Sequence[Bff], *, seed: int, rate: float, readers: i
         stale_as_fresh=verdict.stale_as_fresh,
         missed_writes=verdict.missed_writes,
         went_back=verdict.went_back,
+        foreign=verdict.foreign,
         classes=classes_of(verdict.tallies),
         incidents=list(verdict.incidents),
         violations=verdict.violations,

@@ -12,12 +12,13 @@ REMEMBERED = 20_000
 
 
 class Showing:
-    """The names in one body. `ends`: when the first of them was no longer the newest."""
+    """The names in one body, and whose: `codes`. `ends`: when the first of them was no longer the newest."""
 
-    __slots__ = ("_ends", "_generation", "pairs")
+    __slots__ = ("_ends", "_generation", "codes", "pairs")
 
     def __init__(self, pairs: tuple[tuple[History, int], ...]) -> None:
         self.pairs = pairs
+        self.codes = frozenset(history.code for history, _ in pairs)
         self._ends: Ends | None = None
         self._generation = -1
 

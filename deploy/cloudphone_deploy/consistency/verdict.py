@@ -27,7 +27,7 @@ KEPT_VIOLATIONS = 50
 PER_DECADE = 10
 LEAST_SECONDS = 0.001
 
-Kind = Literal["false label", "stale", "own write missed", "went back"]
+Kind = Literal["false label", "stale", "own write missed", "went back", "another's"]
 
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -146,6 +146,7 @@ class Verdict:
         self.stale_as_fresh = 0
         self.missed_writes = 0
         self.went_back = 0
+        self.foreign = 0
         self.within_commit = 0
         self.unknown = 0
         self.session_reads = 0
@@ -174,6 +175,8 @@ class Verdict:
         ends = seen.showing.ends(self._oracle.generation)
         if seen.floor is not None:
             self._judge_session(seen, seen.floor)
+        if seen.foreign:
+            self._judge_foreign(seen)
         tally = self.tallies[self.fault_at(seen.sent) is not None, seen.labelled]
         if ends is not None and seen.sent <= ends.committed and seen.as_of <= ends.committed:
             tally.checks += len(seen.showing.pairs)
@@ -216,6 +219,12 @@ class Verdict:
                 self.went_back += kind == "went back"
                 ends = history.ends(number) or FOREVER
                 self._note(kind, seen, history, number, ends, max(0.0, seen.sent - ends.committed))
+
+    def _judge_foreign(self, seen: Seen) -> None:
+        for history, number in seen.showing.pairs:
+            if history.code in seen.foreign:
+                self.foreign += 1
+                self._note("another's", seen, history, number, history.ends(number) or FOREVER, 0.0)
 
     def _note(self, kind: Kind, seen: Seen, history: History, number: int, ends: Ends, staleness: float) -> None:
         if len(self.violations) >= KEPT_VIOLATIONS:
