@@ -29,6 +29,11 @@ def tenant(tenant_id: UUID | str) -> str:
     return _spell("tenant", tenant_id)
 
 
+def tenants() -> str:
+    """Which tenants there are."""
+    return _spell("tenants", "all")
+
+
 def device(device_id: UUID | str) -> str:
     return _spell("device", device_id)
 
@@ -46,6 +51,16 @@ def template(template_id: UUID | str) -> str:
     return _spell("template", template_id)
 
 
+def nodes() -> str:
+    """Which nodes there are, and whatever a list of them is filtered or sorted by."""
+    return _spell("nodes", "all")
+
+
+def templates() -> str:
+    """Which templates there are, and whatever a list of them is filtered or sorted by."""
+    return _spell("templates", "all")
+
+
 def app(app_id: UUID | str) -> str:
     return _spell("app", app_id)
 
@@ -56,7 +71,7 @@ def installations(device_id: UUID | str) -> str:
 
 
 def plans() -> str:
-    """Which plans there are (not what they look like)."""
+    """Which plans there are, and whatever a list of them is filtered or sorted by."""
     return _spell("plans", "all")
 
 

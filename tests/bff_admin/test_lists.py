@@ -105,8 +105,35 @@ async def test_users_apps_plans_and_tenants_are_listed(console: Console, service
     assert [each["id"] for each in apps] == [installed["appId"]]
     assert len(await console.seen(f"/admin/apps/{installed['appId']}/versions")) == 1
     plan = await services.plan(name=name)
-    assert plan["id"] in [each["id"] for each in await console.seen("/admin/plans")]
-    assert services.tenant_id in [each["id"] for each in await console.seen("/admin/tenants")]
+    assert [each["id"] for each in (await console.seen(f"/admin/plans?search={name}"))["items"]] == [plan["id"]]
+    tenant = await services.tenant(name)
+    assert [each["id"] for each in (await console.seen(f"/admin/tenants?search={name}"))["items"]] == [tenant]
+
+
+async def test_plans_nodes_and_templates_are_filtered_sorted_and_paged(console: Console, services: Services) -> None:
+    word = uuid.uuid4().hex[:8]
+    for name, price in (("a", 2), ("b", 1)):
+        await services.plan(name=f"{name} {word}", price=price)
+    wanted = {"region": word, "capacity": 1}
+    for name in ("a", "b"):
+        node = await services.ask("POST", "device", "/v1/nodes", {"name": f"{name} {word}", **wanted})
+    await services.ask("PATCH", "device", f"/v1/nodes/{node['id']}", {"status": "offline"})
+    template = await services.template()
+
+    for path, found in (
+        (f"/admin/plans?search={word}&active=true&sort=price", "ba"),
+        (f"/admin/plans?search={word}&active=false", ""),
+        (f"/admin/nodes?region={word}&sort=-name", "ba"),
+        (f"/admin/nodes?region={word}&status=offline", "b"),
+    ):
+        page = await console.seen(path)
+        assert "".join(each["name"][0] for each in page["items"]) == found, path
+    first = await console.seen(f"/admin/nodes?region={word}&limit=1")
+    rest = await console.seen(f"/admin/nodes?region={word}&limit=1&cursor={first['nextCursor']}")
+    assert [each["name"][0] for each in first["items"] + rest["items"]] == ["a", "b"]
+    assert rest["nextCursor"] is None
+    found = await console.seen(f"/admin/templates?search={template['name']}&androidVersion=14")
+    assert [each["id"] for each in found["items"]] == [template["id"]]
 
 
 async def test_support_lists_its_own_tenant_only(console: Console, services: Services) -> None:

@@ -1,5 +1,7 @@
 """The portal's lists: a page of ids from its owner, and at most one question to each service for all its cards."""
 
+import uuid
+
 import pytest
 
 from tests.browser import Console
@@ -22,6 +24,21 @@ async def test_a_cold_page_of_cards_asks_each_service_once(portal: Console, serv
         assert len((await portal.seen(path, by=by))["items"]) == 12
         # The page of ids and the cards; billing has the orders' plans beside.
         assert {name: wire.calls - before[name] for name, wire in services.wires.items()} == costs, path
+
+
+async def test_the_plans_offered_are_searched_sorted_and_paged_and_no_others(
+    portal: Console, services: Services
+) -> None:
+    by = await services.signed_in((await services.user("Ana"))["email"])
+    word = uuid.uuid4().hex
+    for name, price in (("a", 3), ("b", 2), ("c", 1)):
+        plan = await services.plan(name=f"{name} {word}", price=price)
+    await services.ask("PATCH", "billing", f"/v1/plans/{plan['id']}", {"active": False})
+    first = await portal.seen(f"/plans?search={word}&sort=price&limit=1", by=by)
+    assert [plan["price"] for plan in first["items"]] == [2]
+    rest = await portal.seen(f"/plans?search={word}&sort=price&limit=1&cursor={first['nextCursor']}", by=by)
+    assert ([plan["price"] for plan in rest["items"]], rest["nextCursor"]) == ([3], None)
+    assert (await portal.get("/plans?active=false", by=by)).status_code == 400
 
 
 async def test_a_screen_composed_with_others_is_the_screen_composed_alone(

@@ -84,7 +84,7 @@ class Staff(Person):
         return await self.write("POST", "/admin/users", {**body, **fields})
 
     async def new_device(self, name: str = "Phone", owner: str | None = None) -> dict[str, Any]:
-        template = (await self.json("/admin/templates", carry=False))[0]["id"]
+        template = (await self.json("/admin/templates", carry=False))["items"][0]["id"]
         device = await self.write("POST", "/admin/devices", {"name": name, "templateId": template})
         if owner is None:
             return device

@@ -43,9 +43,9 @@ class Victim:
     async def settle(self, owner: Person) -> "Victim":
         admin, ids = self._admin, self.ids
         ids["user_id"], ids["device_id"] = owner.ids["user"], owner.ids["device"]
-        ids["plan_id"] = (await admin.json("/admin/plans"))[0]["id"]
-        ids["node_id"] = (await admin.json("/admin/nodes"))[0]["id"]
-        ids["template_id"] = (await admin.json("/admin/templates"))[0]["id"]
+        ids["plan_id"] = (await admin.json("/admin/plans"))["items"][0]["id"]
+        ids["node_id"] = (await admin.json("/admin/nodes"))["items"][0]["id"]
+        ids["template_id"] = (await admin.json("/admin/templates"))["items"][0]["id"]
         ids["run_id"] = str(uuid4())
         order = {"planId": ids["plan_id"], "deviceId": ids["device_id"], "userId": ids["user_id"]}
         ids["order_id"] = (await admin.write("POST", "/admin/orders", order))["id"]

@@ -22,7 +22,7 @@ async def test_the_writers_next_read_of_every_view_that_shows_the_name_is_new_th
     platform: OnNats, admin: Staff, customer: Person
 ) -> None:
     """Renamed in turn through either BFF; the views of both are read with the token that the write handed out."""
-    plan = (await admin.json("/admin/plans"))[0]["id"]
+    plan = (await admin.json("/admin/plans"))["items"][0]["id"]
     me, device = customer.ids["user"], customer.ids["device"]
     order = await customer.write("POST", "/my/orders", {"planId": plan, "deviceId": device})
     admins, users = itertools.cycle(platform.urls("bff-admin")), itertools.cycle(platform.urls("bff-user"))

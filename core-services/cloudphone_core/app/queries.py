@@ -5,14 +5,14 @@ from typing import Any, cast
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, ScalarSelect, Select, func, or_, select
+from sqlalchemy import Row, ScalarSelect, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.contracts.app import App, AppStatistics, AppVersion, Installation
 from cloudphone_shared.contracts.common import Answer, Page
-from cloudphone_shared.database import Cursors, Sorts, page_of_rows, versions_of
+from cloudphone_shared.database import Cursors, Sorts, containing, equal, page_of_rows, versions_of
 from cloudphone_shared.errors import NotFound
 
 from .models import AppRow, AppVersionRow, InstallationRow
@@ -47,14 +47,11 @@ async def app(session: AsyncSession, caller: Caller, app_id: UUID) -> Answer[App
 
 
 async def app_page(session: AsyncSession, caller: Caller, asked: AppListing, cursors: Cursors) -> Answer[Page[App]]:
-    statement = _apps().where(seen_by(caller))
-    if asked.category is not None:
-        statement = statement.where(AppRow.category == asked.category)
-    if asked.published is not None:
-        statement = statement.where(AppRow.published == asked.published)
-    if asked.search:
-        looked_in = AppRow.name, AppRow.package_name, AppRow.description
-        statement = statement.where(or_(*(column.icontains(asked.search, autoescape=True) for column in looked_in)))
+    statement = _apps().where(
+        seen_by(caller),
+        *equal((AppRow.category, asked.category), (AppRow.published, asked.published)),
+        *containing(asked.search, AppRow.name, AppRow.package_name, AppRow.description),
+    )
     filters = asked.category, asked.published, asked.search
     found = await page_of_rows(
         session,

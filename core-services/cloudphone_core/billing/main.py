@@ -14,6 +14,7 @@ from cloudphone_shared.database.changes import changes_route
 from cloudphone_shared.database.pagination import Cursors
 from cloudphone_shared.http.app import create_app as http_app
 from cloudphone_shared.http.edge import Edge
+from cloudphone_shared.http.lists import list_query
 from cloudphone_shared.settings import Auth, Databases, Limits, Network, load
 
 from .models import SCHEMA
@@ -48,7 +49,7 @@ def create_app(
         verifier=verifier or TokenVerifier(load(Network).url_of("user") + JWKS_PATH),
         ready={"database": database.ready},
         lifespan=[open_clients],
-        dependencies={"billing": Provide(lambda: billing, sync_to_thread=False)},
+        dependencies={"billing": Provide(lambda: billing, sync_to_thread=False), "asked": Provide(list_query)},
         body_limit_bytes=body_limit_bytes or load(Limits).body_limit_bytes,
     )
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, false, func, or_, select
+from sqlalchemy import ColumnElement, false, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
@@ -19,9 +19,10 @@ from cloudphone_shared.contracts.billing import (
     Plan,
 )
 from cloudphone_shared.contracts.common import Answer, Page
-from cloudphone_shared.database.pagination import Cursors, Sorts, page
+from cloudphone_shared.database.pagination import Cursors, Sorts, containing, equal, page
 from cloudphone_shared.database.versions import versions_of
 from cloudphone_shared.errors import NotFound
+from cloudphone_shared.http.lists import ListQuery
 
 from .models import BalanceRow, OrderEventRow, OrderRow, PlanRow, UsageRow
 
@@ -37,6 +38,11 @@ _SORTS = Sorts(
     },
     tiebreak=OrderRow.id,
     default="-createdAt",
+)
+_PLAN_SORTS = Sorts(
+    {"name": PlanRow.name, "price": PlanRow.price, "active": PlanRow.active, "createdAt": PlanRow.created_at},
+    tiebreak=PlanRow.id,
+    default="-active,name",
 )
 
 
@@ -54,14 +60,28 @@ class OrderListing(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
 
 
-async def plan_list(session: AsyncSession, caller: Caller) -> Answer[list[Plan]]:
-    """Customers are shown what is offered; who serves or sells sees all."""
-    statement = select(PlanRow).order_by(PlanRow.active.desc(), PlanRow.name, PlanRow.id)
-    if caller.data_scope == "self":
-        statement = statement.where(PlanRow.active)
-    rows = (await session.scalars(statement)).all()
-    shown = await versions_of(session, entities.plans(), *(entities.plan(row.id) for row in rows))
-    return Answer(data=[_plan(row, shown) for row in rows], entities=shown)
+async def plan_page(
+    session: AsyncSession, caller: Caller, asked: ListQuery, cursors: Cursors, *, active: bool | None
+) -> Answer[Page[Plan]]:
+    """Customers are shown what is offered; who serves or sells sees all. Raises Invalid for an unknown sort,
+    InvalidCursor.
+    """
+    offered = True if caller.data_scope == "self" else None
+    statement = select(PlanRow).where(
+        *equal((PlanRow.active, offered), (PlanRow.active, active)), *containing(asked.search, PlanRow.name)
+    )
+    found = await page(
+        session,
+        statement,
+        _PLAN_SORTS.parse(asked.sort),
+        cursors=cursors,
+        scope=f"plans {offered} {active} {asked.search!r}",
+        cursor=asked.cursor,
+        limit=asked.limit,
+    )
+    shown = await versions_of(session, entities.plans(), *(entities.plan(row.id) for row in found.items))
+    items = [_plan(row, shown) for row in found.items]
+    return Answer(data=Page(items=items, next_cursor=found.next_cursor), entities=shown)
 
 
 async def plan(session: AsyncSession, plan_id: UUID) -> Answer[Plan]:
@@ -81,20 +101,13 @@ async def order(session: AsyncSession, caller: Caller, order_id: UUID) -> Answer
 
 
 async def order_page(session: AsyncSession, caller: Caller, asked: OrderListing, cursors: Cursors) -> Page[UUID]:
-    matching = {
-        "state": OrderRow.state,
-        "user_id": OrderRow.user_id,
-        "device_id": OrderRow.device_id,
-        "plan_id": OrderRow.plan_id,
-        "tenant_id": OrderRow.tenant_id,
-    }
-    filters = {name: getattr(asked, name) for name in matching if getattr(asked, name) is not None}
-    statement = select(OrderRow.id).where(*within_scope(caller))
-    statement = statement.where(*(matching[name] == value for name, value in filters.items()))
-    if asked.search:
-        looked_in = OrderRow.user_name, OrderRow.user_email, OrderRow.device_name
-        statement = statement.where(or_(*(column.icontains(asked.search, autoescape=True) for column in looked_in)))
-    scope = f"orders {caller.data_scope} {caller.tenant_id} {caller.id} {sorted(filters.items())} {asked.search}"
+    filters = {name: getattr(asked, name) for name in ("state", "user_id", "device_id", "plan_id", "tenant_id")}
+    statement = select(OrderRow.id).where(
+        *within_scope(caller),
+        *equal(*((getattr(OrderRow, name), value) for name, value in filters.items())),
+        *containing(asked.search, OrderRow.user_name, OrderRow.user_email, OrderRow.device_name),
+    )
+    scope = f"orders {caller.data_scope} {caller.tenant_id} {caller.id} {filters} {asked.search!r}"
     found = await page(
         session,
         statement,

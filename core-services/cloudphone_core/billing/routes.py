@@ -40,6 +40,7 @@ from cloudphone_shared.database.pagination import Cursors
 from cloudphone_shared.errors import Forbidden, Invalid
 from cloudphone_shared.http.app import caller_of, requires
 from cloudphone_shared.http.batches import Ids, parse_ids
+from cloudphone_shared.http.lists import ListQuery, only_parameters
 from cloudphone_shared.http.preconditions import etag, expected_version
 
 from . import metering, owners, queries, reads, service, usage
@@ -69,10 +70,12 @@ Stand = NamedDependency[Billing]
 Who = NamedDependency[Caller]
 
 
-@get("/v1/plans", guards=[requires("plans:read")])
-async def list_plans(billing: Stand, caller: Who) -> Answer[list[Plan]]:
+@get("/v1/plans", guards=[requires("plans:read"), only_parameters("active")])
+async def list_plans(
+    billing: Stand, caller: Who, asked: NamedDependency[ListQuery], active: FromQuery[bool | None] = None
+) -> Answer[Page[Plan]]:
     async with billing.database.reading() as session:
-        return await queries.plan_list(session, caller)
+        return await queries.plan_page(session, caller, asked, billing.cursors, active=active)
 
 
 @get("/v1/plans/batch", guards=[requires("plans:read")])

@@ -55,7 +55,7 @@ async def change_plan(
     for field in changed:
         setattr(plan, field, wanted[field])
     if changed:
-        await announce(session, PlanChanged(plan_id=plan_id, changed=changed), entities.plan(plan_id))
+        await announce(session, PlanChanged(plan_id=plan_id, changed=changed), entities.plan(plan_id), entities.plans())
 
 
 async def delete_plan(session: AsyncSession, caller: Caller, plan_id: UUID, *, expected: int | None) -> dict[str, int]:

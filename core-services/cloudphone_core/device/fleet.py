@@ -33,7 +33,7 @@ async def create_node(session: AsyncSession, wanted: NodeCreate) -> tuple[UUID, 
     session.add(node)
     await _flush(session, f"A node named {wanted.name} exists already")
     event = NodeChanged(node_id=node.id, status=node.status, changed=["created"])
-    return node.id, await announce(session, event, entities.node(node.id))
+    return node.id, await announce(session, event, entities.node(node.id), entities.nodes())
 
 
 async def change_node(session: AsyncSession, node_id: UUID, patch: NodePatch, expected: int | None) -> Versions:
@@ -43,7 +43,7 @@ async def change_node(session: AsyncSession, node_id: UUID, patch: NodePatch, ex
         return {}
     await _flush(session, f"A node named {node.name} exists already")
     event = NodeChanged(node_id=node.id, status=node.status, changed=changed)
-    return await announce(session, event, entities.node(node.id))
+    return await announce(session, event, entities.node(node.id), entities.nodes())
 
 
 async def delete_node(session: AsyncSession, node_id: UUID, expected: int | None) -> Versions:
@@ -55,7 +55,7 @@ async def delete_node(session: AsyncSession, node_id: UUID, expected: int | None
     node.deleted_at = datetime.now(UTC)
     entity = entities.node(node.id)
     event = NodeChanged(node_id=node.id, status=node.status, changed=["deleted"])
-    return await announce(session, event, entity, deleted=[entity])
+    return await announce(session, event, entity, entities.nodes(), deleted=[entity])
 
 
 async def create_template(session: AsyncSession, wanted: TemplateCreate) -> tuple[UUID, Versions]:
@@ -64,7 +64,7 @@ async def create_template(session: AsyncSession, wanted: TemplateCreate) -> tupl
     session.add(template)
     await _flush(session, f"A template named {wanted.name} exists already")
     event = TemplateChanged(template_id=template.id, changed=["created"])
-    return template.id, await announce(session, event, entities.template(template.id))
+    return template.id, await announce(session, event, entities.template(template.id), entities.templates())
 
 
 async def change_template(
@@ -77,7 +77,7 @@ async def change_template(
         return {}
     await _flush(session, f"A template named {template.name} exists already")
     event = TemplateChanged(template_id=template.id, changed=changed)
-    return await announce(session, event, entities.template(template.id))
+    return await announce(session, event, entities.template(template.id), entities.templates())
 
 
 async def delete_template(session: AsyncSession, template_id: UUID, expected: int | None) -> Versions:
@@ -89,7 +89,7 @@ async def delete_template(session: AsyncSession, template_id: UUID, expected: in
     template.deleted_at = datetime.now(UTC)
     entity = entities.template(template.id)
     event = TemplateChanged(template_id=template.id, changed=["deleted"])
-    return await announce(session, event, entity, deleted=[entity])
+    return await announce(session, event, entity, entities.templates(), deleted=[entity])
 
 
 async def _lock_node(session: AsyncSession, node_id: UUID, expected: int | None) -> NodeRow:

@@ -7,15 +7,24 @@ from litestar import Request, Response, delete, get, patch, post
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, HeaderParameter, JSONBody
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.auth import Caller
-from cloudphone_shared.contracts.common import Answer
-from cloudphone_shared.contracts.device import Node, NodeCreate, NodePatch, Template, TemplateCreate, TemplatePatch
-from cloudphone_shared.database import Database, Reply, idempotent, request_hash
+from cloudphone_shared.contracts.common import Answer, Page
+from cloudphone_shared.contracts.device import (
+    Node,
+    NodeCreate,
+    NodePatch,
+    NodeStatus,
+    Template,
+    TemplateCreate,
+    TemplatePatch,
+)
+from cloudphone_shared.database import Cursors, Database, Reply, idempotent, request_hash
 from cloudphone_shared.errors import Forbidden
 from cloudphone_shared.http.app import caller_of, requires
+from cloudphone_shared.http.lists import ListQuery, only_parameters
 from cloudphone_shared.http.preconditions import etag, expected_version
 
 from . import fleet, fleet_queries
@@ -40,10 +49,16 @@ _READ = [requires("devices:read"), _staff]
 _MANAGE = [requires("devices:manage"), _over_all_tenants]
 
 
-@get("/v1/nodes", guards=_READ)
-async def list_nodes(database: NamedDependency[Database]) -> Answer[list[Node]]:
+@get("/v1/nodes", guards=[*_READ, only_parameters("status", "region")])
+async def list_nodes(
+    database: NamedDependency[Database],
+    cursors: NamedDependency[Cursors],
+    asked: NamedDependency[ListQuery],
+    status: Annotated[NodeStatus | None, QueryParameter()] = None,
+    region: Annotated[str | None, QueryParameter(max_length=40)] = None,
+) -> Answer[Page[Node]]:
     async with database.reading() as session:
-        return await fleet_queries.nodes(session)
+        return await fleet_queries.nodes(session, asked, cursors, status=status, region=region)
 
 
 @get("/v1/nodes/{node_id:uuid}", guards=_READ)
@@ -88,10 +103,15 @@ async def delete_node(
         return Answer(data=None, entities=await fleet.delete_node(session, node_id, expected_version(if_match)))
 
 
-@get("/v1/templates", guards=[requires("devices:read")])
-async def list_templates(database: NamedDependency[Database]) -> Answer[list[Template]]:
+@get("/v1/templates", guards=[requires("devices:read"), only_parameters("androidVersion")])
+async def list_templates(
+    database: NamedDependency[Database],
+    cursors: NamedDependency[Cursors],
+    asked: NamedDependency[ListQuery],
+    android_version: Annotated[str | None, QueryParameter(name="androidVersion", max_length=40)] = None,
+) -> Answer[Page[Template]]:
     async with database.reading() as session:
-        return await fleet_queries.templates(session)
+        return await fleet_queries.templates(session, asked, cursors, android_version=android_version)
 
 
 @get("/v1/templates/{template_id:uuid}", guards=[requires("devices:read")])

@@ -11,6 +11,7 @@ from cloudphone_shared.clients.core import CoreClients
 from cloudphone_shared.database import Cursors, Database, changes_route
 from cloudphone_shared.http.app import create_app as create_http_app
 from cloudphone_shared.http.edge import Edge
+from cloudphone_shared.http.lists import list_query
 from cloudphone_shared.settings import Auth, Databases, Limits, Network, load
 
 from .fleet_routes import FLEET_ROUTES
@@ -48,6 +49,7 @@ def create_app(
         dependencies={
             "database": Provide(lambda: database, sync_to_thread=False),
             "core": Provide(lambda: core, sync_to_thread=False),
+            "asked": Provide(list_query),
             "cursors": Provide(lambda: cursors, sync_to_thread=False),
         },
         body_limit_bytes=body_limit_bytes or load(Limits).body_limit_bytes,

@@ -19,7 +19,7 @@ from cloudphone_shared.contracts.device import (
     StateChange,
     TemplateSummary,
 )
-from cloudphone_shared.database import Cursors, Sorts, page, versions_of
+from cloudphone_shared.database import Cursors, Sorts, containing, equal, page, versions_of
 from cloudphone_shared.errors import Forbidden, NotFound
 
 from .models import DeviceRow, NodeRow, StateLogRow, TemplateRow
@@ -147,21 +147,17 @@ def _seen_by(caller: Caller) -> ColumnElement[bool]:
 
 
 def _matching(wanted: DeviceFilter) -> Iterable[ColumnElement[bool]]:
-    if wanted.state is not None:
-        yield DeviceRow.state == wanted.state
-    if wanted.owner_id is not None:
-        yield DeviceRow.owner_id == wanted.owner_id
-    if wanted.node_id is not None:
-        yield DeviceRow.node_id == wanted.node_id
+    yield from equal(
+        (DeviceRow.state, wanted.state),
+        (DeviceRow.owner_id, wanted.owner_id),
+        (DeviceRow.node_id, wanted.node_id),
+        (DeviceRow.tenant_id, wanted.tenant_id),
+    )
     if wanted.tag is not None:
         yield DeviceRow.tags.contains([wanted.tag])
-    if wanted.tenant_id is not None:
-        yield DeviceRow.tenant_id == wanted.tenant_id
     if wanted.assigned is not None:
         yield DeviceRow.owner_id.is_not(None) if wanted.assigned else DeviceRow.owner_id.is_(None)
-    if wanted.search:
-        searched = (DeviceRow.name, DeviceRow.owner_name, DeviceRow.owner_email)
-        yield sa.or_(*(column.icontains(wanted.search, autoescape=True) for column in searched))
+    yield from containing(wanted.search, DeviceRow.name, DeviceRow.owner_name, DeviceRow.owner_email)
 
 
 def _whole(device_id: UUID) -> sa.Select[DeviceRow, NodeRow, TemplateRow]:

@@ -264,9 +264,11 @@ async def _tenant_of(caller: Caller, wanted: UUID | None, core: CoreClients) -> 
         return UUID(caller.tenant_id)
     if caller.data_scope != "all":
         raise Forbidden("Only a caller who sees all tenants may name another one")
-    if all(tenant.id != wanted for tenant in await core.user.tenants()):
+    try:
+        await core.user.tenant(wanted)
+    except NotFound:
         message = f"there is no tenant {wanted}"
-        raise Invalid(message.capitalize(), errors=[FieldError(field="tenantId", message=message)])
+        raise Invalid(message.capitalize(), errors=[FieldError(field="tenantId", message=message)]) from None
     return wanted
 
 

@@ -48,12 +48,6 @@ async def create_tenant(database: Database, *, name: str, slug: str) -> Tenant:
         return queries.tenant_contract(tenant)
 
 
-async def list_tenants(database: Database) -> list[Tenant]:
-    """By name."""
-    async with database.reading() as session:
-        return await queries.all_tenants(session)
-
-
 def _checked(fields: dict[str, str], kind: type[T]) -> T:
     try:
         return msgspec.convert(fields, kind)

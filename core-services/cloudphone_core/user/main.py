@@ -11,6 +11,7 @@ from cloudphone_shared.auth import JWKS_PATH, TokenVerifier
 from cloudphone_shared.database import Cursors, Database, changes_route
 from cloudphone_shared.http.app import create_app as create_http_app
 from cloudphone_shared.http.edge import Edge
+from cloudphone_shared.http.lists import list_query
 from cloudphone_shared.settings import Auth, Databases, Limits, load
 
 from .keys import Sealer
@@ -57,6 +58,7 @@ def create_app(
         lifespan=[running],
         dependencies={
             "database": Provide(lambda: database, sync_to_thread=False),
+            "asked": Provide(list_query),
             "cursors": Provide(lambda: cursors, sync_to_thread=False),
             "passwords": Provide(lambda: passwords, sync_to_thread=False),
             "ring": Provide(lambda: ring, sync_to_thread=False),

@@ -4,15 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.contracts.common import Answer, Page
 from cloudphone_shared.contracts.user import Role, Tenant, User, UserStatistics, UserStatus
-from cloudphone_shared.database import Cursors, Sorts, page, versions_of
+from cloudphone_shared.database import Cursors, Sorts, containing, equal, page, versions_of
 from cloudphone_shared.errors import NotFound
+from cloudphone_shared.http.lists import ListQuery
 
 from .models import TenantRow, UserRow
 
@@ -25,6 +26,11 @@ _SORTS = Sorts(
     },
     tiebreak=UserRow.id,
     default="-createdAt",
+)
+_TENANT_SORTS = Sorts(
+    {"name": TenantRow.name, "slug": TenantRow.slug, "createdAt": TenantRow.created_at},
+    tiebreak=TenantRow.id,
+    default="name",
 )
 _PRESENT = UserRow.deleted_at.is_(None)
 
@@ -96,19 +102,37 @@ async def user_statistics(session: AsyncSession, caller: Caller) -> Answer[UserS
     return Answer(data=UserStatistics(total=total, by_status=by_status, by_role=by_role), entities={})
 
 
-async def list_tenants(session: AsyncSession, caller: Caller) -> Answer[list[Tenant]]:
-    """Every tenant for who sees all, the caller's own for everybody else."""
-    tenants = await all_tenants(session)
-    if caller.data_scope != "all":
-        tenants = [tenant for tenant in tenants if str(tenant.id) == caller.tenant_id]
-    shown = await versions_of(session, *(entities.tenant(tenant.id) for tenant in tenants))
-    return Answer(data=tenants, entities=shown)
+async def list_tenants(
+    session: AsyncSession, caller: Caller, asked: ListQuery, cursors: Cursors
+) -> Answer[Page[Tenant]]:
+    """Every tenant for who sees all, the caller's own for everybody else. Raises Invalid for an unknown sort,
+    InvalidCursor.
+    """
+    own = None if caller.data_scope == "all" else UUID(caller.tenant_id)
+    statement = select(TenantRow).where(
+        *equal((TenantRow.id, own)), *containing(asked.search, TenantRow.name, TenantRow.slug)
+    )
+    found = await page(
+        session,
+        statement,
+        _TENANT_SORTS.parse(asked.sort),
+        cursors=cursors,
+        scope=f"tenants {own} {asked.search!r}",
+        cursor=asked.cursor,
+        limit=asked.limit,
+    )
+    shown = await versions_of(session, entities.tenants(), *(entities.tenant(tenant.id) for tenant in found.items))
+    items = [tenant_contract(tenant) for tenant in found.items]
+    return Answer(data=Page(items=items, next_cursor=found.next_cursor), entities=shown)
 
 
-async def all_tenants(session: AsyncSession) -> list[Tenant]:
-    """By name."""
-    rows = await session.scalars(select(TenantRow).order_by(TenantRow.name, TenantRow.id))
-    return [tenant_contract(tenant) for tenant in rows]
+async def tenant_answer(session: AsyncSession, caller: Caller, tenant_id: UUID) -> Answer[Tenant]:
+    """Raises NotFound, also for a tenant that is not the caller's."""
+    shown = await versions_of(session, entities.tenant(tenant_id))
+    tenant = await session.get(TenantRow, tenant_id)
+    if tenant is None or not (caller.data_scope == "all" or caller.tenant_id == str(tenant_id)):
+        raise NotFound(entities=shown)
+    return Answer(data=tenant_contract(tenant), entities=shown)
 
 
 def tenant_contract(tenant: TenantRow) -> Tenant:
@@ -135,17 +159,11 @@ def seen_by(caller: Caller) -> ColumnElement[bool]:
 
 
 def _matching(caller: Caller, wanted: UserFilter) -> Select[UserRow]:
-    statement = select(UserRow).where(seen_by(caller))
-    if wanted.status:
-        statement = statement.where(UserRow.status == wanted.status)
-    if wanted.role:
-        statement = statement.where(UserRow.role == wanted.role)
-    if wanted.tenant_id:
-        statement = statement.where(UserRow.tenant_id == wanted.tenant_id)
-    if wanted.search:
-        columns = (UserRow.name, UserRow.email)
-        statement = statement.where(or_(*(column.icontains(wanted.search, autoescape=True) for column in columns)))
-    return statement
+    return select(UserRow).where(
+        seen_by(caller),
+        *equal((UserRow.status, wanted.status), (UserRow.role, wanted.role), (UserRow.tenant_id, wanted.tenant_id)),
+        *containing(wanted.search, UserRow.name, UserRow.email),
+    )
 
 
 async def _answers(session: AsyncSession, users: Sequence[UserRow]) -> dict[UUID, Answer[User]]:

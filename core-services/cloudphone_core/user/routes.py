@@ -31,6 +31,7 @@ from cloudphone_shared.database import DEFAULT_LIMIT, Cursors, Database, Reply, 
 from cloudphone_shared.errors import FieldError, Forbidden, Invalid
 from cloudphone_shared.http.app import caller_of, requires
 from cloudphone_shared.http.batches import Ids, parse_ids
+from cloudphone_shared.http.lists import ListQuery, only_parameters
 from cloudphone_shared.http.preconditions import etag, expected_version
 
 from . import queries, reads, service
@@ -182,10 +183,23 @@ async def delete_user(
         return Answer(data=None, entities=await service.delete_user(session, caller, user_id, expected, _now()))
 
 
-@get("/v1/tenants", guards=[requires("users:read")])
-async def list_tenants(caller: NamedDependency[Caller], database: NamedDependency[Database]) -> Answer[list[Tenant]]:
+@get("/v1/tenants", guards=[requires("users:read"), only_parameters()])
+async def list_tenants(
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    cursors: NamedDependency[Cursors],
+    asked: NamedDependency[ListQuery],
+) -> Answer[Page[Tenant]]:
     async with database.reading() as session:
-        return await queries.list_tenants(session, caller)
+        return await queries.list_tenants(session, caller, asked, cursors)
+
+
+@get("/v1/tenants/{tenant_id:uuid}", guards=[requires("users:read")])
+async def get_tenant(
+    tenant_id: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> Answer[Tenant]:
+    async with database.reading() as session:
+        return await queries.tenant_answer(session, caller, tenant_id)
 
 
 @post("/v1/tenants", guards=[requires("users:manage")])
@@ -201,7 +215,8 @@ async def create_tenant(
 
     async def create(session: AsyncSession) -> Reply:
         tenant, touched = await service.create_tenant(session, data, _now())
-        return Reply.of(Answer(data=queries.tenant_contract(tenant), entities=touched), status=201)
+        answer = Answer(data=queries.tenant_contract(tenant), entities=touched)
+        return Reply.of(answer, status=201, headers={"Location": f"/v1/tenants/{tenant.id}"})
 
     asked = request_hash(caller.id, "POST", request.url.path, await request.body())
     return (await idempotent(database, caller.tenant_id, idempotency_key, asked, create)).response()
@@ -233,5 +248,5 @@ def _now() -> datetime:
 
 USER_ROUTES = [
     list_users, get_users, get_most_active, get_statistics, get_me, get_user, create_user, change_user, suspend_user,
-    reinstate_user, delete_user, list_tenants, create_tenant,
+    reinstate_user, delete_user, list_tenants, get_tenant, create_tenant,
 ]  # fmt: skip

@@ -41,7 +41,7 @@ async def create_tenant(session: AsyncSession, new: TenantCreate, at: datetime) 
     session.add(tenant)
     await _flush(session, f"There is a tenant {new.slug} already")
     event = TenantCreated(tenant_id=tenant.id, name=tenant.name)
-    return tenant, await announce(session, event, entities.tenant(tenant.id))
+    return tenant, await announce(session, event, entities.tenant(tenant.id), entities.tenants())
 
 
 async def create_user(

@@ -31,9 +31,9 @@ class BillingClient:
     def __init__(self, http: ServiceClient) -> None:
         self.http = http
 
-    async def plans(self, *, bearer: Bearer | None = None) -> list[Plan]:
-        """Active ones first, then by name."""
-        return await self.http.get("/v1/plans", list[Plan], bearer=bearer)
+    async def plan_page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[Plan]:
+        """Filter: `active` (true|false); customers are shown active ones only. Depends on `plans:all` and each plan."""
+        return await self.http.get("/v1/plans", Page[Plan], params=listing.params(), bearer=bearer)
 
     async def plan(self, plan_id: UUID | str, *, bearer: Bearer | None = None) -> Plan:
         return await self.http.get(path_of("/v1/plans/{}", plan_id), Plan, bearer=bearer)

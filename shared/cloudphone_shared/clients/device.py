@@ -118,8 +118,9 @@ class DeviceClient:
             "DELETE", path_of("/v1/devices/{}", device_id), type(None), bearer=bearer, if_match=if_match
         )
 
-    async def nodes(self, *, bearer: Bearer | None = None) -> list[Node]:
-        return await self.http.get("/v1/nodes", list[Node], bearer=bearer)
+    async def node_page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[Node]:
+        """Filters: `status`, `region`. Depends on `nodes:all` and each node."""
+        return await self.http.get("/v1/nodes", Page[Node], params=listing.params(), bearer=bearer)
 
     async def node(self, node_id: UUID | str, *, bearer: Bearer | None = None) -> Node:
         return await self.http.get(path_of("/v1/nodes/{}", node_id), Node, bearer=bearer)
@@ -138,8 +139,9 @@ class DeviceClient:
         """Raises Conflict while devices stand on it."""
         await self.http.send("DELETE", path_of("/v1/nodes/{}", node_id), type(None), bearer=bearer)
 
-    async def templates(self, *, bearer: Bearer | None = None) -> list[Template]:
-        return await self.http.get("/v1/templates", list[Template], bearer=bearer)
+    async def template_page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[Template]:
+        """Filter: `androidVersion`. Depends on `templates:all` and each template."""
+        return await self.http.get("/v1/templates", Page[Template], params=listing.params(), bearer=bearer)
 
     async def template(self, template_id: UUID | str, *, bearer: Bearer | None = None) -> Template:
         return await self.http.get(path_of("/v1/templates/{}", template_id), Template, bearer=bearer)

@@ -85,8 +85,12 @@ class UserClient:
         """The caller's own. Ends every session. Raises InvalidCredentials."""
         await self.http.send("POST", "/v1/users/me/password", type(None), change, bearer=bearer)
 
-    async def tenants(self, *, bearer: Bearer | None = None) -> list[Tenant]:
-        return await self.http.get("/v1/tenants", list[Tenant], bearer=bearer)
+    async def tenant_page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[Tenant]:
+        """Of those that the caller sees. Depends on `tenants:all` and each tenant."""
+        return await self.http.get("/v1/tenants", Page[Tenant], params=listing.params(), bearer=bearer)
+
+    async def tenant(self, tenant_id: UUID | str, *, bearer: Bearer | None = None) -> Tenant:
+        return await self.http.get(path_of("/v1/tenants/{}", tenant_id), Tenant, bearer=bearer)
 
     async def create_tenant(
         self, tenant: TenantCreate, bearer: Bearer, *, idempotency_key: str | None = None

@@ -9,7 +9,19 @@ from .engine import Database
 from .idempotency import IDEMPOTENCY_KEY, Reply, idempotent, request_hash
 from .inbox import Busy, first_time
 from .outbox import Announcement, announce, announce_all
-from .pagination import DEFAULT_LIMIT, MAX_LIMIT, Cursors, Listing, Order, Sorts, check_limit, page, page_of_rows
+from .pagination import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    Cursors,
+    Listing,
+    Order,
+    Sorts,
+    check_limit,
+    containing,
+    equal,
+    page,
+    page_of_rows,
+)
 from .relay import Relay
 from .tables import SCHEMAS, base, common_tables
 from .versions import INCARNATION_RAISED, bump, holds_anything, raise_incarnation, versions_of
@@ -44,10 +56,12 @@ __all__ = [
     "changes_since",
     "check_limit",
     "common_tables",
+    "containing",
     "copy_rows",
     "create_common_tables",
     "current",
     "differences",
+    "equal",
     "first_time",
     "head",
     "holds_anything",

@@ -42,11 +42,13 @@ class Order(msgspec.Struct, frozen=True):
 
     def follows(self, value: object) -> ColumnElement[bool]:
         """What comes strictly after `value` in this order."""
+        # Bound, since SQLAlchemy compares true and false as constants, and those by equality alone.
+        bound = sa.literal(value, self.column.type)
         if self.descending:
-            return self.column.is_not(None) if value is None else self.column < value
+            return self.column.is_not(None) if value is None else self.column < bound
         if value is None:
             return sa.false()
-        greater = self.column > value
+        greater = self.column > bound
         return sa.or_(greater, self.column.is_(None)) if self.nullable else greater
 
 
@@ -155,6 +157,16 @@ async def page_of_rows(
     if len(rows) <= limit:
         return Listing(items=rows, next_cursor=None)
     return Listing(items=rows[:limit], next_cursor=cursors.encode(scope, list(rows[limit - 1][-len(order) :])))
+
+
+def equal(*wanted: tuple[Column, object]) -> list[ColumnElement[bool]]:
+    """The filters of a list: each column as wanted. None asks for nothing."""
+    return [column == value for column, value in wanted if value is not None]
+
+
+def containing(text: str | None, *columns: Column) -> list[ColumnElement[bool]]:
+    """The search of a list: the text is a part of one of the columns, whatever its case. None asks for nothing."""
+    return [sa.or_(*(column.icontains(text, autoescape=True) for column in columns))] if text else []
 
 
 def check_limit(limit: int) -> None:

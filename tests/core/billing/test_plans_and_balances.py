@@ -4,6 +4,7 @@ import pytest
 
 from cloudphone_core.billing.models import Base
 from cloudphone_shared.database import History, differences
+from cloudphone_shared.ids import uuid7
 from tests.core.billing.conftest import World
 from tests.core.owners import problem
 
@@ -22,12 +23,60 @@ async def test_a_plan_is_renamed_and_withdrawn_but_keeps_its_price(world: World)
     old = {**world.admin, "If-Match": f'"v{plan["version"]}"'}
     assert (await world.client.patch(path, headers=old, json={"active": False})).status_code == 412
     await world.ok("PATCH", path, world.admin, {"active": False})
-    listed = await world.ok("GET", "/v1/plans", world.bff)
-    assert [one["active"] for one in listed["data"]] == sorted((one["active"] for one in listed["data"]), reverse=True)
-    assert listed["entities"].keys() == {"plans:all", *(f"plan:{one['id']}" for one in listed["data"])}
-    assert plan["id"] in {one["id"] for one in listed["data"]}
-    offered = await world.ok("GET", "/v1/plans", world.as_ana)
-    assert plan["id"] not in {one["id"] for one in offered["data"]}
+    listed = await world.ok("GET", "/v1/plans?limit=100", world.bff)
+    plans = listed["data"]["items"]
+    assert [one["active"] for one in plans] == sorted((one["active"] for one in plans), reverse=True)
+    assert listed["entities"].keys() == {"plans:all", *(f"plan:{one['id']}" for one in plans)}
+    assert plan["id"] in {one["id"] for one in plans}
+    for query in ("limit=100", "limit=100&active=false"):
+        offered = await world.ok("GET", f"/v1/plans?{query}", world.as_ana)
+        assert plan["id"] not in {one["id"] for one in offered["data"]["items"]}
+
+
+async def test_plans_are_listed_by_page_filter_sort_and_part_of_the_name(world: World) -> None:
+    """Two sort columns of opposite directions, one of them a truth value, which cursors must carry over."""
+    word = uuid7().hex
+    for name, price in (("a", 3), ("b", 2), ("c", 1), ("d", 4)):
+        plan = await world.plan(name=f"{name} {word}", price=price)
+        if name in "ac":
+            await world.ok("PATCH", f"/v1/plans/{plan['id']}", world.admin, {"active": False})
+
+    async def names(query: str) -> str:
+        found, cursor = "", ""
+        while True:
+            path = f"/v1/plans?search={word.upper()}&{query}{cursor}"
+            page = (await world.ok("GET", path, world.bff))["data"]
+            found += "".join(one["name"][0] for one in page["items"])
+            if page["nextCursor"] is None:
+                return found
+            cursor = f"&cursor={page['nextCursor']}"
+
+    assert await names("limit=1") == "bdac"
+    assert await names("limit=3") == "bdac"
+    assert await names("limit=1&sort=active,-price") == "acdb"
+    assert await names("limit=2&sort=price") == "cbad"
+    assert await names("active=false") == "ac"
+    assert await names("active=true&sort=-name") == "db"
+    for wrong in ("sort=version", "limit=0", "cursor=x", "nmae=x", "active=perhaps"):
+        answer = await world.client.get(f"/v1/plans?{wrong}", headers=world.bff)
+        assert answer.status_code == 400, wrong
+
+
+async def test_whatever_may_change_a_list_of_plans_raises_its_version(world: World) -> None:
+    async def version() -> int:
+        return (await world.ok("GET", "/v1/plans?active=true&limit=1", world.bff))["entities"]["plans:all"]
+
+    before = await version()
+    path = f"/v1/plans/{(await world.plan())['id']}"
+    made = await version()
+    await world.ok("PATCH", path, world.admin, {"active": False})
+    withdrawn = await version()
+    await world.ok("PATCH", path, world.admin, {"active": False})
+    assert await version() == withdrawn
+    await world.ok("PATCH", path, world.admin, {"name": "Aardvark"})
+    renamed = await version()
+    await world.ok("DELETE", path, world.admin)
+    assert before < made < withdrawn < renamed < await version()
 
 
 async def test_only_a_plan_never_ordered_can_be_deleted(world: World) -> None:

@@ -30,13 +30,13 @@ class Users:
 
     def __init__(self) -> None:
         self.known: dict[str, User] = {}
-        self.tenants: dict[UUID, Tenant] = {}
+        self.tenants: dict[str, Tenant] = {}
         self.away = False
         self.transport = httpx.MockTransport(self._answer)
 
     def tenant(self) -> UUID:
         tenant_id = uuid7()
-        self.tenants[tenant_id] = Tenant(id=tenant_id, name="Acme", slug=f"t{tenant_id.hex[:12]}", created_at=NOW)
+        self.tenants[str(tenant_id)] = Tenant(id=tenant_id, name="Acme", slug=f"t{tenant_id.hex[:12]}", created_at=NOW)
         return tenant_id
 
     def user(self, tenant_id: UUID, name: str = "Ana", *, version: int = 10**12 + 1, **fields: Any) -> User:
@@ -60,9 +60,13 @@ class Users:
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if self.away:
             raise httpx.ConnectError("nobody is listening", request=request)
-        if request.url.path == "/v1/tenants":
-            answer = Answer(data=list(self.tenants.values()), entities={})
-            return httpx.Response(200, content=msgspec.json.encode(answer))
+        if request.url.path.startswith("/v1/tenants/"):
+            tenant_id = request.url.path.removeprefix("/v1/tenants/")
+            if tenant := self.tenants.get(tenant_id):
+                answer = Answer(data=tenant, entities={entities.tenant(tenant_id): 1})
+                return httpx.Response(200, content=msgspec.json.encode(answer))
+            problem = NotFound(entities={entities.tenant(tenant_id): 0}).problem()
+            return httpx.Response(404, content=encode_problem(problem))
         user_id = request.url.path.removeprefix("/v1/users/")
         if user := self.known.get(user_id):
             answer = Answer(data=user, entities={entities.user(user_id): user.version})

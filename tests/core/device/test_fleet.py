@@ -18,17 +18,19 @@ async def test_a_node_is_made_listed_changed_and_deleted(world: World) -> None:
     path = f"/v1/nodes/{node['id']}"
 
     assert (made.status_code, made.headers["location"], node["status"]) == (201, path, "online")
-    assert made.json()["entities"] == {f"node:{node['id']}": node["version"]}
+    assert made.json()["entities"].keys() == {f"node:{node['id']}", "nodes:all"}
+    assert made.json()["entities"][f"node:{node['id']}"] == node["version"]
     changed = await world.ask("PATCH", path, {"status": "draining", "capacity": 5}, if_match=made.headers["etag"])
     assert (changed.json()["data"]["status"], changed.json()["data"]["capacity"]) == ("draining", 5)
     assert (await world.ask("PATCH", path, {"capacity": 6}, if_match=made.headers["etag"])).status_code == 412
     assert (await world.ask("GET", path)).json()["data"] == changed.json()["data"]
-    listed = (await world.ask("GET", "/v1/nodes")).json()
-    assert changed.json()["data"] in listed["data"]
+    listed = (await world.ask("GET", "/v1/nodes?search=alpha")).json()
+    assert listed["data"]["items"] == [changed.json()["data"]]
     assert listed["entities"][f"node:{node['id']}"] == changed.json()["data"]["version"]
     gone = await world.ask("DELETE", path)
     assert gone.json()["data"] is None
-    assert (await world.ask("GET", path)).json()["entities"] == gone.json()["entities"]
+    [(entity, tombstone)] = (await world.ask("GET", path)).json()["entities"].items()
+    assert gone.json()["entities"][entity] == tombstone
     assert (await world.ask("POST", "/v1/nodes", {**NODE, "name": "alpha"})).status_code == 201
 
 
@@ -41,7 +43,8 @@ async def test_a_template_is_made_listed_changed_and_deleted(world: World) -> No
     changed = await world.ask("PATCH", path, {"cpuCores": 3}, if_match=made.headers["etag"])
     assert changed.json()["data"]["cpuCores"] == 3
     assert (await world.ask("GET", path)).json()["data"] == changed.json()["data"]
-    assert changed.json()["data"] in (await world.ask("GET", "/v1/templates")).json()["data"]
+    listed = (await world.ask("GET", "/v1/templates?search=small")).json()["data"]["items"]
+    assert listed == [changed.json()["data"]]
     assert (await world.ask("DELETE", path)).status_code == 200
     assert (await world.ask("GET", path)).status_code == 404
 

@@ -203,8 +203,11 @@ async def test_accounts_of_another_tenant_are_as_if_absent(world: World) -> None
     assert {user["tenantId"] for user in listed} == {here}
     elsewhere = await world.http.get("/v1/users", params={"tenantId": there}, headers=admin)
     assert elsewhere.json()["data"]["items"] == []
-    tenants = (await world.http.get("/v1/tenants", headers=admin)).json()["data"]
+    tenants = (await world.http.get("/v1/tenants", headers=admin)).json()["data"]["items"]
     assert [tenant["id"] for tenant in tenants] == [here]
+    assert (await world.http.get(f"/v1/tenants/{here}", headers=admin)).json()["data"] == tenants[0]
+    hidden = await world.http.get(f"/v1/tenants/{there}", headers=admin)
+    assert (hidden.status_code, [*hidden.json()["entities"]]) == (404, [entities.tenant(there)])
 
 
 async def test_a_customer_sees_and_changes_only_the_own_account(world: World) -> None:
