@@ -27,7 +27,7 @@ from cloudphone_deploy.lifespan import started
 from cloudphone_shared.auth import JWKS_PATH, ServiceIdentity, TokenVerifier
 from cloudphone_shared.bus import Bus
 from cloudphone_shared.clients import SERVICES, CoreClients
-from cloudphone_shared.database import Database, Relay, migrate
+from cloudphone_shared.database import SCHEMAS, Database, Relay, migrate
 from cloudphone_shared.events.envelope import Envelope
 from cloudphone_shared.http.client import ServiceClient
 from cloudphone_shared.settings import Auth, Secret
@@ -48,12 +48,6 @@ AUTH = Auth(
     cursor_key=Secret("c" * 32),
     service_clients={name: Secret(f"secret of {name}") for name in CLIENTS},
 )
-SCHEMAS = {
-    "user": user_service.SCHEMA,
-    "device": device_service.SCHEMA,
-    "app": app_service.SCHEMA,
-    "billing": billing_service.SCHEMA,
-}
 
 
 class Wire(httpx.AsyncBaseTransport):

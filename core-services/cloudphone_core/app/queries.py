@@ -14,6 +14,7 @@ from cloudphone_shared.contracts.app import App, AppStatistics, AppVersion, Inst
 from cloudphone_shared.contracts.common import Answer, Page
 from cloudphone_shared.database import Cursors, Sorts, containing, equal, page_of_rows, versions_of
 from cloudphone_shared.errors import NotFound
+from cloudphone_shared.http.lists import ListQuery
 
 from .models import AppRow, AppVersionRow, InstallationRow
 from .scope import seen_by, tenant_of
@@ -27,17 +28,6 @@ _SORTS = Sorts(
 )
 
 
-class AppListing(msgspec.Struct, frozen=True, kw_only=True):
-    """Which apps are asked for, and which page of them."""
-
-    category: str | None
-    published: bool | None
-    search: str | None
-    sort: str | None
-    cursor: str | None
-    limit: int
-
-
 async def app(session: AsyncSession, caller: Caller, app_id: UUID) -> Answer[App]:
     row = (await session.execute(_apps().where(AppRow.id == app_id, seen_by(caller)))).one_or_none()
     shown = await versions_of(session, entities.app(app_id))
@@ -46,19 +36,26 @@ async def app(session: AsyncSession, caller: Caller, app_id: UUID) -> Answer[App
     return Answer(data=_app(row[0], row[1], shown), entities=shown)
 
 
-async def app_page(session: AsyncSession, caller: Caller, asked: AppListing, cursors: Cursors) -> Answer[Page[App]]:
+async def app_page(
+    session: AsyncSession,
+    caller: Caller,
+    asked: ListQuery,
+    cursors: Cursors,
+    *,
+    category: str | None,
+    published: bool | None,
+) -> Answer[Page[App]]:
     statement = _apps().where(
         seen_by(caller),
-        *equal((AppRow.category, asked.category), (AppRow.published, asked.published)),
+        *equal((AppRow.category, category), (AppRow.published, published)),
         *containing(asked.search, AppRow.name, AppRow.package_name, AppRow.description),
     )
-    filters = asked.category, asked.published, asked.search
     found = await page_of_rows(
         session,
         cast("Select[Any]", statement),
         _SORTS.parse(asked.sort),
         cursors=cursors,
-        scope=f"apps {caller.data_scope} {caller.tenant_id} {filters!r}",
+        scope=f"apps {caller.data_scope} {caller.tenant_id} {category!r} {published} {asked.search!r}",
         cursor=asked.cursor,
         limit=asked.limit,
     )

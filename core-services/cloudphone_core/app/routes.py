@@ -30,15 +30,14 @@ from cloudphone_shared.database import Cursors, Database, Reply, idempotent, req
 from cloudphone_shared.errors import Forbidden, NotFound
 from cloudphone_shared.http.app import caller_of, requires
 from cloudphone_shared.http.batches import Ids, parse_ids
+from cloudphone_shared.http.lists import ListQuery, only_parameters
 from cloudphone_shared.http.preconditions import etag, expected_version
 
 from . import queries, reads, service
 
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
 Key = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
-Search = Annotated[str | None, QueryParameter(name="search", max_length=100)]
 Category = Annotated[str | None, QueryParameter(name="category", max_length=120)]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=100)]
 
 
 class Store(msgspec.Struct, frozen=True):
@@ -54,22 +53,16 @@ Stand = NamedDependency[Store]
 Who = NamedDependency[Caller]
 
 
-@get("/v1/apps", guards=[requires("apps:read")])
+@get("/v1/apps", guards=[requires("apps:read"), only_parameters("category", "published")])
 async def list_apps(
     store: Stand,
     caller: Who,
+    asked: NamedDependency[ListQuery],
     category: Category = None,
     published: FromQuery[bool | None] = None,
-    search: Search = None,
-    sort: FromQuery[str | None] = None,
-    cursor: FromQuery[str | None] = None,
-    limit: Limit = 20,
 ) -> Answer[Page[App]]:
-    asked = queries.AppListing(
-        category=category, published=published, search=search, sort=sort, cursor=cursor, limit=limit
-    )
     async with store.database.reading() as session:
-        return await queries.app_page(session, caller, asked, store.cursors)
+        return await queries.app_page(session, caller, asked, store.cursors, category=category, published=published)
 
 
 @post("/v1/apps", guards=[requires("apps:manage")])

@@ -4,13 +4,14 @@ from cloudphone_shared.bus import Bus, connect
 from cloudphone_shared.database import Database, Relay
 from cloudphone_shared.settings import BusSettings, load
 
-from .main import NAME, open_database
+from ..opening import open_database
+from .main import NAME
 from .subscribers import subscribe
 
 
 async def run(*, database: Database | None = None, bus: Bus | None = None) -> None:
     """Until it is cancelled. What is not given comes from the settings; all is closed at the end."""
-    database = database or open_database()
+    database = database or open_database(NAME)
     bus = bus or connect(load(BusSettings).bus_url)
     subscribe(bus, database)
     try:

@@ -46,18 +46,14 @@ _PLAN_SORTS = Sorts(
 )
 
 
-class OrderListing(msgspec.Struct, frozen=True, kw_only=True):
-    """Which orders are asked for, and which page of them."""
+class OrderFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """None asks for nothing."""
 
     state: OrderState | None
     user_id: UUID | None
     device_id: UUID | None
     plan_id: UUID | None
     tenant_id: UUID | None
-    search: str | None
-    sort: str | None
-    cursor: str | None
-    limit: int
 
 
 async def plan_page(
@@ -100,14 +96,22 @@ async def order(session: AsyncSession, caller: Caller, order_id: UUID) -> Answer
     return Answer(data=await _order(session, row, shown), entities=shown)
 
 
-async def order_page(session: AsyncSession, caller: Caller, asked: OrderListing, cursors: Cursors) -> Page[UUID]:
-    filters = {name: getattr(asked, name) for name in ("state", "user_id", "device_id", "plan_id", "tenant_id")}
+async def order_page(
+    session: AsyncSession, caller: Caller, wanted: OrderFilter, asked: ListQuery, cursors: Cursors
+) -> Page[UUID]:
+    """The ids of a page, searched by a part of the user's name or e-mail address or of the device's name."""
     statement = select(OrderRow.id).where(
         *within_scope(caller),
-        *equal(*((getattr(OrderRow, name), value) for name, value in filters.items())),
+        *equal(
+            (OrderRow.state, wanted.state),
+            (OrderRow.user_id, wanted.user_id),
+            (OrderRow.device_id, wanted.device_id),
+            (OrderRow.plan_id, wanted.plan_id),
+            (OrderRow.tenant_id, wanted.tenant_id),
+        ),
         *containing(asked.search, OrderRow.user_name, OrderRow.user_email, OrderRow.device_name),
     )
-    scope = f"orders {caller.data_scope} {caller.tenant_id} {caller.id} {filters} {asked.search!r}"
+    scope = f"orders {wanted} {asked.search!r} for {caller.data_scope} {caller.tenant_id} {caller.id}"
     found = await page(
         session,
         statement,

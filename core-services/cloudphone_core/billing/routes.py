@@ -47,13 +47,11 @@ from . import metering, owners, queries, reads, service, usage
 
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
 Key = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
-Search = Annotated[str | None, QueryParameter(name="search", max_length=100)]
 InState = Annotated[OrderState | None, QueryParameter(name="state")]
 UserId = Annotated[UUID | None, QueryParameter(name="userId")]
 DeviceId = Annotated[UUID | None, QueryParameter(name="deviceId")]
 PlanId = Annotated[UUID | None, QueryParameter(name="planId")]
 TenantId = Annotated[UUID | None, QueryParameter(name="tenantId")]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=100)]
 Days = Annotated[int, QueryParameter(name="days", ge=1, le=366)]
 
 
@@ -116,33 +114,25 @@ async def delete_plan(plan_id: FromPath[UUID], billing: Stand, caller: Who, if_m
         return Answer(data=None, entities=await service.delete_plan(session, caller, plan_id, expected=expected))
 
 
-@get("/v1/orders", guards=[requires("orders:read")])
+@get(
+    "/v1/orders",
+    guards=[requires("orders:read"), only_parameters("state", "userId", "deviceId", "planId", "tenantId")],
+)
 async def list_orders(
     billing: Stand,
     caller: Who,
+    asked: NamedDependency[ListQuery],
     in_state: InState = None,
     user_id: UserId = None,
     device_id: DeviceId = None,
     plan_id: PlanId = None,
     tenant_id: TenantId = None,
-    search: Search = None,
-    sort: FromQuery[str | None] = None,
-    cursor: FromQuery[str | None] = None,
-    limit: Limit = 20,
 ) -> Answer[Page[UUID]]:
-    asked = queries.OrderListing(
-        state=in_state,
-        user_id=user_id,
-        device_id=device_id,
-        plan_id=plan_id,
-        tenant_id=tenant_id,
-        search=search,
-        sort=sort,
-        cursor=cursor,
-        limit=limit,
+    wanted = queries.OrderFilter(
+        state=in_state, user_id=user_id, device_id=device_id, plan_id=plan_id, tenant_id=tenant_id
     )
     async with billing.database.reading() as session:
-        return Answer(data=await queries.order_page(session, caller, asked, billing.cursors), entities={})
+        return Answer(data=await queries.order_page(session, caller, wanted, asked, billing.cursors), entities={})
 
 
 @post("/v1/orders", guards=[requires("orders:write")])

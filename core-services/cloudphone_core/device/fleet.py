@@ -5,7 +5,7 @@ They belong to no tenant: only a caller who sees all tenants changes them.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -25,6 +25,7 @@ from cloudphone_shared.ids import uuid7
 from .models import DeviceRow, NodeRow, TemplateRow
 
 Versions = dict[str, int]
+R = TypeVar("R", NodeRow, TemplateRow)
 
 
 async def create_node(session: AsyncSession, wanted: NodeCreate) -> tuple[UUID, Versions]:
@@ -37,7 +38,7 @@ async def create_node(session: AsyncSession, wanted: NodeCreate) -> tuple[UUID, 
 
 
 async def change_node(session: AsyncSession, node_id: UUID, patch: NodePatch, expected: int | None) -> Versions:
-    node = await _lock_node(session, node_id, expected)
+    node = await _locked(session, NodeRow, node_id, entities.node(node_id), expected)
     changed = _apply(node, _fields(patch))
     if not changed:
         return {}
@@ -48,7 +49,7 @@ async def change_node(session: AsyncSession, node_id: UUID, patch: NodePatch, ex
 
 async def delete_node(session: AsyncSession, node_id: UUID, expected: int | None) -> Versions:
     """Raises Conflict while devices stand on it."""
-    node = await _lock_node(session, node_id, expected)
+    node = await _locked(session, NodeRow, node_id, entities.node(node_id), expected)
     standing = exists().where(DeviceRow.node_id == node_id, DeviceRow.deleted_at.is_(None))
     if (await session.execute(select(standing))).scalar_one():
         raise Conflict(f"Devices stand on the node {node.name}")
@@ -71,7 +72,7 @@ async def change_template(
     session: AsyncSession, template_id: UUID, patch: TemplatePatch, expected: int | None
 ) -> Versions:
     """For devices made from now on; those that exist show the new name and figures but keep what they run with."""
-    template = await _lock_template(session, template_id, expected)
+    template = await _locked(session, TemplateRow, template_id, entities.template(template_id), expected)
     changed = _apply(template, _fields(patch))
     if not changed:
         return {}
@@ -82,7 +83,7 @@ async def change_template(
 
 async def delete_template(session: AsyncSession, template_id: UUID, expected: int | None) -> Versions:
     """Raises Conflict while devices are made from it."""
-    template = await _lock_template(session, template_id, expected)
+    template = await _locked(session, TemplateRow, template_id, entities.template(template_id), expected)
     made = exists().where(DeviceRow.template_id == template_id, DeviceRow.deleted_at.is_(None))
     if (await session.execute(select(made))).scalar_one():
         raise Conflict(f"Devices are made from the template {template.name}")
@@ -92,19 +93,8 @@ async def delete_template(session: AsyncSession, template_id: UUID, expected: in
     return await announce(session, event, entity, entities.templates(), deleted=[entity])
 
 
-async def _lock_node(session: AsyncSession, node_id: UUID, expected: int | None) -> NodeRow:
-    row = await session.get(NodeRow, node_id, with_for_update=True)
-    entity = entities.node(node_id)
-    present = await versions_of(session, entity)
-    if row is None or row.deleted_at is not None:
-        raise NotFound(entities=present)
-    check_version(expected, present[entity])
-    return row
-
-
-async def _lock_template(session: AsyncSession, template_id: UUID, expected: int | None) -> TemplateRow:
-    row = await session.get(TemplateRow, template_id, with_for_update=True)
-    entity = entities.template(template_id)
+async def _locked(session: AsyncSession, kind: type[R], key: UUID, entity: str, expected: int | None) -> R:
+    row = await session.get(kind, key, with_for_update=True)
     present = await versions_of(session, entity)
     if row is None or row.deleted_at is not None:
         raise NotFound(entities=present)

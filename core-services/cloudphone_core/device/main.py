@@ -6,16 +6,16 @@ from contextlib import asynccontextmanager
 from litestar import Litestar
 from litestar.di import Provide
 
-from cloudphone_shared.auth import JWKS_PATH, ServiceIdentity, TokenVerifier
+from cloudphone_shared.auth import TokenVerifier
 from cloudphone_shared.clients.core import CoreClients
 from cloudphone_shared.database import Cursors, Database, changes_route
 from cloudphone_shared.http.app import create_app as create_http_app
 from cloudphone_shared.http.edge import Edge
 from cloudphone_shared.http.lists import list_query
-from cloudphone_shared.settings import Auth, Databases, Limits, Network, load
+from cloudphone_shared.settings import Auth, Limits, load
 
+from ..opening import open_clients, open_database, open_verifier
 from .fleet_routes import FLEET_ROUTES
-from .models import SCHEMA
 from .routes import DEVICE_ROUTES
 
 NAME = "device"
@@ -30,8 +30,8 @@ def create_app(
     body_limit_bytes: int | None = None,
 ) -> Edge:
     """What is not given comes from the settings. The app closes what it works with when it stops."""
-    database = database or open_database()
-    core = core or _open_clients()
+    database = database or open_database(NAME)
+    core = core or open_clients(NAME)
     cursors = Cursors(cursor_key or load(Auth).cursor_key)
 
     @asynccontextmanager
@@ -43,7 +43,7 @@ def create_app(
     return create_http_app(
         NAME,
         [*DEVICE_ROUTES, *FLEET_ROUTES, changes_route(database, NAME)],
-        verifier=verifier or TokenVerifier(load(Network).url_of("user") + JWKS_PATH),
+        verifier=verifier or open_verifier(),
         ready={"database": database.ready},
         lifespan=[closing],
         dependencies={
@@ -54,14 +54,3 @@ def create_app(
         },
         body_limit_bytes=body_limit_bytes or load(Limits).body_limit_bytes,
     )
-
-
-def open_database() -> Database:
-    settings = load(Databases)
-    return Database(settings.url_of(NAME), schema=SCHEMA, service=NAME, pool_size=settings.database_pool_size)
-
-
-def _open_clients() -> CoreClients:
-    network = load(Network)
-    identity = ServiceIdentity(NAME, load(Auth).secret_of(NAME), network.url_of("user"))
-    return CoreClients(network.url_of, identity)

@@ -21,6 +21,7 @@ from cloudphone_shared.contracts.device import (
 )
 from cloudphone_shared.database import Cursors, Sorts, containing, equal, page, versions_of
 from cloudphone_shared.errors import Forbidden, NotFound
+from cloudphone_shared.http.lists import ListQuery
 
 from .models import DeviceRow, NodeRow, StateLogRow, TemplateRow
 
@@ -40,15 +41,14 @@ SORTS = Sorts(
 
 
 class DeviceFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """`search` looks in the name and in the owner's name and e-mail address, whatever their case."""
+    """None asks for nothing."""
 
-    state: DeviceState | None = None
-    owner_id: UUID | None = None
-    node_id: UUID | None = None
-    tag: str | None = None
-    tenant_id: UUID | None = None
-    assigned: bool | None = None
-    search: str | None = None
+    state: DeviceState | None
+    owner_id: UUID | None
+    node_id: UUID | None
+    tag: str | None
+    tenant_id: UUID | None
+    assigned: bool | None
 
 
 def knows_the_fleet(caller: Caller) -> bool:
@@ -73,19 +73,29 @@ async def device_ids(
     session: AsyncSession,
     caller: Caller,
     wanted: DeviceFilter,
-    *,
+    asked: ListQuery,
     cursors: Cursors,
-    sort: str | None,
-    cursor: str | None,
-    limit: int,
 ) -> Answer[Page[UUID]]:
-    """The ids of a page; the list as such has no version, so nobody keeps it."""
+    """The ids of a page, searched by a part of the name or of the owner's name or e-mail address. The list as such has
+    no version, so nobody keeps it.
+    """
     if wanted.node_id is not None and not knows_the_fleet(caller):
         raise Forbidden("Customers cannot ask where devices stand")
-    statement = sa.select(DeviceRow.id).where(DeviceRow.deleted_at.is_(None), _seen_by(caller), *_matching(wanted))
-    scope = f"devices {msgspec.json.encode(wanted).decode()} for {caller.data_scope} {caller.tenant_id} {caller.id}"
+    statement = sa.select(DeviceRow.id).where(
+        DeviceRow.deleted_at.is_(None),
+        _seen_by(caller),
+        *_matching(wanted),
+        *containing(asked.search, DeviceRow.name, DeviceRow.owner_name, DeviceRow.owner_email),
+    )
+    scope = f"devices {wanted} {asked.search!r} for {caller.data_scope} {caller.tenant_id} {caller.id}"
     listing = await page(
-        session, statement, SORTS.parse(sort), cursors=cursors, scope=scope, cursor=cursor, limit=limit
+        session,
+        statement,
+        SORTS.parse(asked.sort),
+        cursors=cursors,
+        scope=scope,
+        cursor=asked.cursor,
+        limit=asked.limit,
     )
     return Answer(data=Page(items=listing.items, next_cursor=listing.next_cursor), entities={})
 
@@ -157,7 +167,6 @@ def _matching(wanted: DeviceFilter) -> Iterable[ColumnElement[bool]]:
         yield DeviceRow.tags.contains([wanted.tag])
     if wanted.assigned is not None:
         yield DeviceRow.owner_id.is_not(None) if wanted.assigned else DeviceRow.owner_id.is_(None)
-    yield from containing(wanted.search, DeviceRow.name, DeviceRow.owner_name, DeviceRow.owner_email)
 
 
 def _whole(device_id: UUID) -> sa.Select[DeviceRow, NodeRow, TemplateRow]:

@@ -5,9 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Request, Response, delete, get, patch, post
-from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
-from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,6 +28,7 @@ from cloudphone_shared.database import DEFAULT_LIMIT, MAX_LIMIT, Cursors, Databa
 from cloudphone_shared.errors import FieldError, Forbidden, Invalid, NotFound
 from cloudphone_shared.http.app import caller_of, requires
 from cloudphone_shared.http.batches import Ids, parse_ids
+from cloudphone_shared.http.lists import ListQuery, only_parameters
 from cloudphone_shared.http.preconditions import etag, expected_version
 
 from . import queries, reads, service
@@ -38,45 +37,27 @@ IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
 IdempotencyKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
 Change = Callable[[AsyncSession, Caller, UUID, int | None], Awaitable[dict[str, int]]]
 
-_LIST = frozenset(
-    {"state", "ownerId", "nodeId", "tag", "tenantId", "assigned", "search", "sort", "cursor", "limit"},
-)
+_FILTERS = "state", "ownerId", "nodeId", "tag", "tenantId", "assigned"
 
 
-async def _known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """A misspelt filter would answer with everything."""
-    if unknown := sorted(set(connection.query_params) - _LIST):
-        errors = [FieldError(field=name, message="is not a parameter of this list") for name in unknown]
-        raise Invalid("The list has no such parameter", errors=errors)
-
-
-@get("/v1/devices", guards=[requires("devices:read"), _known_parameters])
+@get("/v1/devices", guards=[requires("devices:read"), only_parameters(*_FILTERS)])
 async def list_devices(
     caller: NamedDependency[Caller],
     database: NamedDependency[Database],
     cursors: NamedDependency[Cursors],
+    asked: NamedDependency[ListQuery],
     in_state: Annotated[DeviceState | None, QueryParameter(name="state")] = None,
     owner_id: Annotated[UUID | None, QueryParameter(name="ownerId")] = None,
     node_id: Annotated[UUID | None, QueryParameter(name="nodeId")] = None,
     tag: Annotated[str | None, QueryParameter(max_length=40)] = None,
     tenant_id: Annotated[UUID | None, QueryParameter(name="tenantId")] = None,
     assigned: Annotated[bool | None, QueryParameter()] = None,
-    search: Annotated[str | None, QueryParameter(max_length=100)] = None,
-    sort: Annotated[str | None, QueryParameter(max_length=100)] = None,
-    cursor: Annotated[str | None, QueryParameter()] = None,
-    limit: Annotated[int, QueryParameter()] = DEFAULT_LIMIT,
 ) -> Answer[Page[UUID]]:
     wanted = queries.DeviceFilter(
-        state=in_state,
-        owner_id=owner_id,
-        node_id=node_id,
-        tag=tag,
-        tenant_id=tenant_id,
-        assigned=assigned,
-        search=search,
+        state=in_state, owner_id=owner_id, node_id=node_id, tag=tag, tenant_id=tenant_id, assigned=assigned
     )
     async with database.reading() as session:
-        return await queries.device_ids(session, caller, wanted, cursors=cursors, sort=sort, cursor=cursor, limit=limit)
+        return await queries.device_ids(session, caller, wanted, asked, cursors)
 
 
 @get("/v1/devices/batch", guards=[requires("devices:read")])

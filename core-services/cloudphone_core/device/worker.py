@@ -9,7 +9,8 @@ from cloudphone_shared.database import Database, Relay
 from cloudphone_shared.errors import Unavailable
 from cloudphone_shared.settings import BusSettings, load
 
-from .main import NAME, open_database
+from ..opening import open_database
+from .main import NAME
 from .service import release_orphans
 from .subscribers import subscribe
 
@@ -22,7 +23,7 @@ async def run(
     *, database: Database | None = None, bus: Bus | None = None, sweep_seconds: float = SWEEP_SECONDS
 ) -> None:
     """Runs until cancelled; stops the bus and closes the database it was given or opened."""
-    database = database or open_database()
+    database = database or open_database(NAME)
     bus = bus or connect(load(BusSettings).bus_url)
     subscribe(bus, database)
     try:

@@ -12,10 +12,10 @@ from cloudphone_shared.database import Cursors, Database, changes_route
 from cloudphone_shared.http.app import create_app as create_http_app
 from cloudphone_shared.http.edge import Edge
 from cloudphone_shared.http.lists import list_query
-from cloudphone_shared.settings import Auth, Databases, Limits, load
+from cloudphone_shared.settings import Auth, Limits, load
 
+from ..opening import open_database
 from .keys import Sealer
-from .models import SCHEMA
 from .passwords import Passwords
 from .routes import USER_ROUTES
 from .sign_in import SignIn
@@ -34,7 +34,7 @@ def create_app(
     body_limit_bytes: int | None = None,
 ) -> Edge:
     """What is not given comes from the settings. The app closes the database when it stops."""
-    database = database or open_database()
+    database = database or open_database(NAME)
     auth = auth or load(Auth)
     passwords = passwords or Passwords()
     cursors = Cursors(auth.cursor_key)
@@ -68,11 +68,6 @@ def create_app(
         },
         body_limit_bytes=body_limit_bytes or load(Limits).body_limit_bytes,
     )
-
-
-def open_database() -> Database:
-    settings = load(Databases)
-    return Database(settings.url_of(NAME), schema=SCHEMA, service=NAME, pool_size=settings.database_pool_size)
 
 
 def sealer_of(auth: Auth) -> Sealer:

@@ -36,12 +36,11 @@ _PRESENT = UserRow.deleted_at.is_(None)
 
 
 class UserFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """`search` looks for a part of the name or the e-mail address, whatever the case."""
+    """None asks for nothing."""
 
-    status: UserStatus | None = None
-    role: Role | None = None
-    tenant_id: UUID | None = None
-    search: str | None = None
+    status: UserStatus | None
+    role: Role | None
+    tenant_id: UUID | None
 
 
 async def user_answer(session: AsyncSession, user: UserRow, touched: Mapping[str, int] | None = None) -> Answer[User]:
@@ -54,21 +53,18 @@ async def list_users(
     session: AsyncSession,
     caller: Caller,
     wanted: UserFilter,
-    *,
+    asked: ListQuery,
     cursors: Cursors,
-    sort: str | None,
-    cursor: str | None,
-    limit: int,
 ) -> Answer[Page[User]]:
-    """Raises Invalid for an unknown sort or limit, InvalidCursor."""
+    """Searched by a part of the name or the e-mail address. Raises Invalid for an unknown sort, InvalidCursor."""
     listing = await page(
         session,
-        _matching(caller, wanted),
-        _SORTS.parse(sort),
+        _matching(caller, wanted, asked.search),
+        _SORTS.parse(asked.sort),
         cursors=cursors,
-        scope=f"users {caller.id} {wanted}",
-        cursor=cursor,
-        limit=limit,
+        scope=f"users {caller.id} {wanted} {asked.search!r}",
+        cursor=asked.cursor,
+        limit=asked.limit,
     )
     answers = await _answers(session, listing.items)
     shown = _merged(answers.values())
@@ -158,11 +154,11 @@ def seen_by(caller: Caller) -> ColumnElement[bool]:
     return _PRESENT & own
 
 
-def _matching(caller: Caller, wanted: UserFilter) -> Select[UserRow]:
+def _matching(caller: Caller, wanted: UserFilter, search: str | None) -> Select[UserRow]:
     return select(UserRow).where(
         seen_by(caller),
         *equal((UserRow.status, wanted.status), (UserRow.role, wanted.role), (UserRow.tenant_id, wanted.tenant_id)),
-        *containing(wanted.search, UserRow.name, UserRow.email),
+        *containing(search, UserRow.name, UserRow.email),
     )
 
 

@@ -10,8 +10,9 @@ from cloudphone_shared.database import Database, Relay
 from cloudphone_shared.errors import Unavailable
 from cloudphone_shared.settings import Auth, BusSettings, load
 
+from ..opening import open_database
 from .keys import Sealer, tend_keys
-from .main import NAME, open_database, sealer_of
+from .main import NAME, sealer_of
 from .sessions import forget_old
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -27,7 +28,7 @@ async def run(
     tend_seconds: float = TEND_SECONDS,
 ) -> None:
     """Until it is cancelled. What is not given comes from the settings; all is closed at the end."""
-    database = database or open_database()
+    database = database or open_database(NAME)
     sealer = sealer_of(auth or load(Auth))
     bus = bus or connect(load(BusSettings).bus_url)
     try:
