@@ -7,14 +7,15 @@ from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = ("bff_admin", "bff_user", "consistency", "journeys")
 """Folders whose tests share a whole platform, or its services."""
-LONGEST_FIRST = ("consistency", "journeys", "deploy", "bff_admin", "bff_user", "bench", "core")
-"""So that no worker begins with something long while the others are at their end."""
+IN_LINE = ("consistency", "core", "shared", "cache", "bff_admin", "bff_user", "journeys", "deploy", "bench")
+"""The checker's platform first and the journeys' in the middle, so that the two do not starve each other; short files
+last, so that no worker begins with something long while the others are at their end."""
 
 
 def place_in_line(path: PurePath) -> int:
     """Of a file below `tests`."""
     folder = path.parts[0]
-    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+    return IN_LINE.index(folder) if folder in IN_LINE else len(IN_LINE)
 
 
 class Together(LoadScopeScheduling):
