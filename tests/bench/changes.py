@@ -114,7 +114,7 @@ async def changes_under_hits(
     # The feed first: it begins anew, and who had heard an earlier one would take its numbers for repeats.
     async with _Writer(redis_url) as writer, cache:
         async with asyncio.timeout(30):
-            while not await cache.listening(0.2):
+            while not await cache.listening(within=0.2):
                 await writer.write(0, 0)
         beating = asyncio.create_task(writer.write(0, settle))
         for number in range(views):

@@ -25,7 +25,7 @@ async def test_under_faults_nothing_passes_for_fresher_than_it_is(laboratory: La
     def progress(run: Run) -> None:
         looks.append(run.checks)
 
-    result = await check(laboratory, seconds=30, faults=nemesis, seed=11, rate=20, progress=progress)
+    result = await check(laboratory, seconds=60, faults=nemesis, seed=11, rate=20, progress=progress)
 
     assert result.failures == []
     assert result.incidents and len(looks) > 10

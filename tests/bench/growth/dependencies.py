@@ -43,7 +43,7 @@ async def dependencies(stand: Stand, figures: Figures) -> None:
         [crowd], None, redis=stand.valkey.url, services=SERVICES, absent=(LookupError,), refused=(LookupError,),
         unavailable=(LookupError,), freshness_key=b"only for this benchmark", budget_ms=1000,
     ) as cache:  # fmt: skip
-        if not await cache.listening(10):
+        if not await cache.listening(within=10):
             raise RuntimeError("the feeds are not heard")
         for count in COUNTS:
             params = {"count": str(count)}

@@ -354,7 +354,7 @@ async def test_lists_are_filtered_sorted_searched_and_paged(world: World) -> Non
     names = ["Ana", "Bea", "Cid", "Dan", "Eve"]
     for name in names:
         await world.user(tenantId=tenant, name=name, email=f"{name.lower()}_1%@example.com")
-    await world.user(tenantId=tenant, name="Operator", role="operator")
+    await world.user(tenantId=tenant, name="Operator", role="operator", email="operator@example.com")
 
     async def listed(**params: Any) -> list[str]:
         found: list[str] = []
