@@ -13,7 +13,7 @@ from typing import Any
 
 from .feed import WINDOW_SECONDS, Appender, Beat, Change, stream_of
 from .knowledge import INCARNATION
-from .redis import parse, patient_client
+from .redis import cancelled, parse, patient_client
 
 
 class Announcer:
@@ -75,7 +75,7 @@ class Announcer:
         return {entity: self._versions.get(entity, 0) for entity in entities}
 
     async def _write(self) -> None:
-        while True:
+        while not cancelled():
             self._news.clear()
             items = [*self._pending, Beat(self._seq, round(time.time() * 1000))]
             self._pending.clear()

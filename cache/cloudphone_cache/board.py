@@ -17,7 +17,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from .feed import stream_of
-from .redis import REDIS_ERRORS, Address, RedisAway, patient_client
+from .redis import REDIS_ERRORS, Address, RedisAway, cancelled, patient_client
 
 _log = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class Board:
     async def _run(self) -> None:
         """A report, then what is asked until the next one is due. Redis away, or back without its memory: goes on."""
         last = "0-0"
-        while not _cancelled():
+        while not cancelled():
             try:
                 await self._post()
                 reply = await self._client.xread({QUESTIONS: last}, block=self._block_ms)
@@ -225,9 +225,3 @@ def _report_key(process: str) -> str:
 
 def _answers_key(question: str) -> str:
     return f"{LIST}:answers:{question}"
-
-
-def _cancelled() -> bool:
-    # redis-py may swallow a cancellation that arrives while it connects or times out.
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -15,7 +15,7 @@ import msgspec
 from redis.exceptions import NoScriptError, RedisError
 
 from .knowledge import INCARNATION, Knowledge
-from .redis import REDIS_ERRORS, Address, Link, dial, patient_client
+from .redis import REDIS_ERRORS, Address, Link, cancelled, dial, patient_client
 
 WINDOW_SECONDS = 600
 """How far back the streams reach: longer than any view is fresh."""
@@ -179,7 +179,7 @@ class Appender:
             reply = None
             with contextlib.suppress(RedisError, OSError, TimeoutError):
                 reply = cast("list[Any]", await self._run(stream_of(service), arguments))
-            if _cancelled():
+            if cancelled():
                 raise asyncio.CancelledError
             if reply is not None:
                 taken, why, last = reply
@@ -210,12 +210,6 @@ class Appender:
             marks.popleft()
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             await self._redis.xtrim(stream_of(service), minid=f"{marks[0].seq}-{marks[0].t_ms}", approximate=False)
-
-
-def _cancelled() -> bool:
-    # redis-py may swallow a cancellation that arrives while it connects or times out.
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _arguments(item: Item) -> list[bytes | int | str]:

@@ -83,6 +83,13 @@ def parse(url: str) -> Address:
     )
 
 
+def cancelled() -> bool:
+    """Whether this task is to end. To be asked by whoever goes on asking redis-py, which swallows a cancellation that
+    arrives while it connects, sends (in Python 3.11) or times out."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def patient_client(
     address: Address, *, read_timeout: float, connect_timeout: float = 1.0, name: str = "cloudphone"
 ) -> Any:
