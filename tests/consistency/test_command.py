@@ -51,6 +51,11 @@ def test_a_monitor_makes_no_faults(capsys: pytest.CaptureFixture[str]) -> None:
     assert "a monitor makes none" in refused(capsys, "--target", "http://127.0.0.1:1", "--faults", "all")
 
 
+@pytest.mark.parametrize("words", [["--redis", "cluster"], ["--bus", "rabbitmq"]])
+def test_a_monitor_starts_no_servers(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert "a monitor starts none" in refused(capsys, "--target", "http://127.0.0.1:1", *words)
+
+
 def test_a_target_is_a_url(capsys: pytest.CaptureFixture[str]) -> None:
     assert "admin.example.com is no URL" in refused(capsys, "--target", "admin.example.com")
 

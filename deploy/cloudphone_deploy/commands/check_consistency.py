@@ -101,6 +101,7 @@ def check_consistency(
             return
         if target:
             _need(faults == "none", "--faults harms what it is pointed at: a monitor makes none.")
+            _need(redis is None and bus == "nats", "--redis and --bus say what to start: a monitor starts none.")
             _watch(target, data, seconds=seconds, reads=reads, metrics_port=metrics_port, json=json)
         _need(metrics_port is None, "--metrics-port belongs to a monitor: say which deployment with --target.")
         _need(
