@@ -23,17 +23,20 @@ _KEYS_LIFE_SECONDS = 300
 """A key is published longer than this before it signs, and withdrawn no sooner than its last token's end."""
 
 _READS = frozenset({"devices:read", "users:read", "apps:read", "orders:read", "usage:read", "plans:read"})
-_STAFF_READS = _READS | {"dashboard:read", "cache:read", "warmups:read"}
+_STAFF_READS = _READS | {"dashboard:read", "cache:read", "warmups:read", "allocations:read", "fleet:read"}
 
 ROLE_PERMISSIONS: Mapping[str, frozenset[str]] = {
     "admin": _STAFF_READS
     | {
         "devices:write", "devices:manage", "users:write", "users:manage", "apps:manage", "installations:write",
         "orders:write", "orders:manage", "plans:manage", "usage:record", "balances:manage",
-        "cache:manage", "warmups:manage",
+        "cache:manage", "warmups:manage", "allocations:manage", "fleet:manage", "arrears:manage",
     },
     "operator": _STAFF_READS
-    | {"devices:write", "devices:manage", "apps:manage", "installations:write", "cache:manage", "warmups:manage"},
+    | {
+        "devices:write", "devices:manage", "apps:manage", "installations:write", "cache:manage", "warmups:manage",
+        "allocations:manage", "fleet:manage",
+    },
     "support": _STAFF_READS | {"devices:write", "users:write", "orders:write"},
     "customer": _READS | {"devices:write", "users:write", "orders:write", "installations:write"},
 }  # fmt: skip
@@ -43,8 +46,9 @@ SERVICE_PERMISSIONS: Mapping[str, frozenset[str]] = {
     "bff-admin": _READS | {"dashboard:read"},
     "bff-user": _READS,
     "user": frozenset(),
-    "device": frozenset({"users:read"}),
+    "device": frozenset({"users:read", "apps:download", "nodes:report"}),
     "app": frozenset({"devices:read"}),
+    "scheduler": frozenset({"users:read", "devices:read"}),
     "billing": frozenset({"users:read", "devices:read"}),
     "cache-worker": frozenset({"changes:read", "warmups:run"}),
     "operations": frozenset(

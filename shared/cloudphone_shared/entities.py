@@ -43,6 +43,26 @@ def devices_of(user_id: UUID | str) -> str:
     return _spell("devices-of", user_id)
 
 
+def grants(device_id: UUID | str) -> str:
+    """Who was given leave to see or control a device of another."""
+    return _spell("grants", device_id)
+
+
+def grants_of(user_id: UUID | str) -> str:
+    """Which devices of others a user was given leave to see or control."""
+    return _spell("grants-of", user_id)
+
+
+def operations(device_id: UUID | str) -> str:
+    """The long works on a device, and each one's state."""
+    return _spell("operations", device_id)
+
+
+def snapshots(device_id: UUID | str) -> str:
+    """The snapshots of a device, and each one's state."""
+    return _spell("snapshots", device_id)
+
+
 def node(node_id: UUID | str) -> str:
     return _spell("node", node_id)
 

@@ -23,12 +23,14 @@ PORTS = {
     "user": 1,
     "device": 2,
     "app": 3,
+    "scheduler": 4,
     "billing": 5,
     "cache-worker": 8,
     "bff-admin": 10,
     "postgres": 20,
     "valkey": 21,
     "nats": 22,
+    "adb": 23,
 }
 """Each process's port, counted from `CLOUDPHONE_PORT_BASE`."""
 
@@ -63,6 +65,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     user_url: str | None = None
     device_url: str | None = None
     app_url: str | None = None
+    scheduler_url: str | None = None
     billing_url: str | None = None
     cache_worker_url: str | None = None
     bff_admin_url: str | None = None
@@ -86,6 +89,7 @@ class Databases(msgspec.Struct, frozen=True, kw_only=True):
     user_database_url: Secret | None = None
     device_database_url: Secret | None = None
     app_database_url: Secret | None = None
+    scheduler_database_url: Secret | None = None
     cache_database_url: Secret | None = None
     database_pool_size: Positive = 10
 
@@ -95,7 +99,7 @@ class Databases(msgspec.Struct, frozen=True, kw_only=True):
         _default(self, "billing_database_url", Secret(f"{server}/cloudphone_billing"))
 
     def url_of(self, service: str) -> str:
-        """The URL of `user`, `device`, `app`, `billing` or `cache` (the cache worker's own tables)."""
+        """The URL of `user`, `device`, `app`, `scheduler`, `billing` or `cache` (the cache worker's own tables)."""
         if service == "billing":
             return self.billing_database_url
         own: str | None = getattr(self, f"{service}_database_url")

@@ -19,6 +19,7 @@ SCHEMAS: Mapping[str, str] = {
     "user": "identity",
     "device": "device",
     "app": "app",
+    "scheduler": "scheduler",
     "billing": "billing",
     "cache": "warmup",
 }

@@ -27,3 +27,43 @@ class InstallationChanged(Event, frozen=True, kw_only=True):
     old_state: str | None
     new_state: str | None
     tenant_id: UUID | None = None
+    user_id: UUID | None = None
+    progress: int | None = None
+
+
+class AppInstallRequested(Event, frozen=True, kw_only=True):
+    """`url` of the APK, on the app service, for who may download apps. One installation has one answer per attempt."""
+
+    type: ClassVar[str] = "app.install.requested"
+    installation_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    user_id: UUID | None
+    app_version_id: UUID
+    package_name: str
+    version_code: int
+    url: str
+    sha256: str
+    size: int
+    abis: list[str]
+    attempt: int
+
+
+class AppInstallCancelled(Event, frozen=True, kw_only=True):
+    """To be given up where it stands, unless it is past that."""
+
+    type: ClassVar[str] = "app.install.cancelled"
+    installation_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    attempt: int
+
+
+class AppUninstallRequested(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "app.uninstall.requested"
+    installation_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    user_id: UUID | None
+    package_name: str
+    attempt: int

@@ -56,3 +56,18 @@ class BalanceChanged(Event, frozen=True, kw_only=True):
     available: int
     held: int
     tenant_id: UUID | None = None
+
+
+class ArrearsBegan(Event, frozen=True, kw_only=True):
+    """The user owes: what runs is to be stopped and frozen."""
+
+    type: ClassVar[str] = "arrears.began"
+    user_id: UUID
+    tenant_id: UUID
+    reason: str
+
+
+class ArrearsEnded(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "arrears.ended"
+    user_id: UUID
+    tenant_id: UUID

@@ -1,6 +1,7 @@
 """What the device service announces."""
 
-from typing import ClassVar
+from datetime import datetime
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from .envelope import Event
@@ -12,6 +13,8 @@ class DeviceCreated(Event, frozen=True, kw_only=True):
     device_id: UUID
     tenant_id: UUID
     name: str
+    node_id: UUID | None = None
+    template_id: UUID | None = None
 
 
 class DeviceUpdated(Event, frozen=True, kw_only=True):
@@ -55,3 +58,160 @@ class TemplateChanged(Event, frozen=True, kw_only=True):
     public: ClassVar[bool] = True
     template_id: UUID
     changed: list[str]
+
+
+class DeviceStarted(Event, frozen=True, kw_only=True):
+    """A run began: the phone is up. Whatever is told of it later carries the same `run_id`."""
+
+    type: ClassVar[str] = "device.started"
+    device_id: UUID
+    tenant_id: UUID
+    user_id: UUID | None
+    run_id: UUID
+    started_at: datetime
+    order_id: UUID | None = None
+
+
+class DeviceStopped(Event, frozen=True, kw_only=True):
+    """A run ended at `stopped_at`: as it was seen to end, or when it was last seen alive."""
+
+    type: ClassVar[str] = "device.stopped"
+    device_id: UUID
+    tenant_id: UUID
+    user_id: UUID | None
+    run_id: UUID
+    started_at: datetime
+    stopped_at: datetime
+    reason: str
+    closed_by: Literal["event", "heartbeat", "reconcile"] = "event"
+
+
+class OperationRequested(Event, frozen=True, kw_only=True):
+    """Work for whichever worker hears of it first."""
+
+    type: ClassVar[str] = "device.operation.requested"
+    operation_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    kind: str
+
+
+class OperationChanged(Event, frozen=True, kw_only=True):
+    """`user_id` is the device's owner."""
+
+    type: ClassVar[str] = "device.operation.changed"
+    public: ClassVar[bool] = True
+    operation_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    user_id: UUID | None
+    kind: str
+    state: str
+    progress: int
+
+
+class SnapshotReady(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "snapshot.ready"
+    public: ClassVar[bool] = True
+    snapshot_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    user_id: UUID | None
+    size: int
+    sha256: str
+
+
+class SnapshotFailed(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "snapshot.failed"
+    public: ClassVar[bool] = True
+    snapshot_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    user_id: UUID | None
+    reason: str
+
+
+class DeviceShared(Event, frozen=True, kw_only=True):
+    """`until` in the past, or now: it was revoked."""
+
+    type: ClassVar[str] = "device.shared"
+    public: ClassVar[bool] = True
+    grant_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    owner_id: UUID
+    user_id: UUID
+    until: datetime
+
+
+class DeviceAllocated(Event, frozen=True, kw_only=True):
+    """The device is the user's, under this token."""
+
+    type: ClassVar[str] = "device.allocated"
+    device_id: UUID
+    tenant_id: UUID
+    user_id: UUID
+    allocation_id: UUID
+    fencing_token: int
+
+
+class DeviceAllocationRefused(Event, frozen=True, kw_only=True):
+    """The device could not be given under this token: it was not idle, or the user may hold none."""
+
+    type: ClassVar[str] = "device.allocation.refused"
+    device_id: UUID
+    tenant_id: UUID
+    allocation_id: UUID
+    fencing_token: int
+    reason: str
+
+
+class AppInstallProgressed(Event, frozen=True, kw_only=True):
+    """`state` as an installation has them; `progress` in percent of the whole way."""
+
+    type: ClassVar[str] = "app.install.progressed"
+    installation_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    attempt: int
+    state: str
+    progress: int
+
+
+class AppInstallCompleted(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "app.install.completed"
+    installation_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    attempt: int
+
+
+class AppInstallFailed(Event, frozen=True, kw_only=True):
+    """`code` as Android or the platform has it, `error` a sentence."""
+
+    type: ClassVar[str] = "app.install.failed"
+    installation_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    attempt: int
+    code: str
+    error: str
+    cancelled: bool = False
+
+
+class AppUninstallCompleted(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "app.uninstall.completed"
+    installation_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    attempt: int
+
+
+class AppUninstallFailed(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "app.uninstall.failed"
+    installation_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    attempt: int
+    code: str
+    error: str

@@ -1,0 +1,1 @@
+"""Where phones come from: containers of one kind or another behind one interface."""
