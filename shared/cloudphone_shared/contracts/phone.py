@@ -146,7 +146,8 @@ class GrantCreate(Request, frozen=True, kw_only=True):
 
 
 Finding = Literal[
-    "container_without_row", "row_without_container", "volume_without_row", "state_differs", "crashed", "address_differs",
+    "container_without_row", "row_without_container", "volume_without_row", "state_differs", "crashed",
+    "address_differs",
 ]  # fmt: skip
 
 
