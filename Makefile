@@ -64,7 +64,7 @@ $(VENV)/installed: requirements.lock.txt pyproject.toml | $(BIN)/python
 	@echo "Installing the locked packages into $(VENV) …"
 	@$(PIP) -r requirements.lock.txt
 	@$(OURSELVES)
-	@$(BIN)/python -m compileall -q bff-admin bff-user cache core-services deploy shared
+	@$(BIN)/python -m compileall -q bff-admin bff-user cache core-services deploy phone shared
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.lock.txt $(VENV)/installed

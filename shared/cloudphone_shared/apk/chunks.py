@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .refusal import ApkRefused
 
@@ -14,10 +14,8 @@ _MOST_DECODED = 16 << 20
 
 
 class Malformed(ApkRefused):
-    code = "apk-malformed"
-
-    def __init__(self, detail: str = "A binary resource file is malformed", **members: Any) -> None:
-        super().__init__(detail, **{"failure": "INSTALL_PARSE_FAILED_BAD_MANIFEST", **members})
+    def __init__(self, detail: str = "A binary resource file is malformed") -> None:
+        super().__init__(detail, failure="INSTALL_PARSE_FAILED_BAD_MANIFEST")
 
 
 class Chunk(NamedTuple):

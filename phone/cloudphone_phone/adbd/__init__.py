@@ -1,0 +1,1 @@
+"""The phone's side of the wire: messages, connections, streams, and the services that are opened over them."""

@@ -1,0 +1,1 @@
+"""What the phone is inside: packages, files, apps, screen, log."""
