@@ -78,6 +78,8 @@ class Shell:
         except OSError as error:
             await err.write(f"/system/bin/sh: can't open {error.filename}: {error.strerror}\n".encode())
             return 1
+        if words[:1] == ["exec"]:
+            words, self.ended = words[1:], True
         if not words:
             return 0
         name, arguments = words[0], words[1:]
