@@ -1,4 +1,4 @@
-"""APKs made to measure: compiled manifest, native code, signature (scheme v2), and whatever is to be wrong with them."""
+"""APKs made to measure: manifest, native code, signature (scheme v2), and whatever is to be wrong with them."""
 
 import datetime
 import hashlib

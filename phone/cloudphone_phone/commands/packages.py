@@ -130,7 +130,7 @@ async def _list(call: Call) -> int:
     if kind != "packages":
         await call.complain(f"Error: unknown list type '{kind}'")
         return 255
-    flags = {flag for argument in rest if argument.startswith("-") for flag in argument[1:]}
+    flags = {argument[1] for argument in rest if len(argument) == 2 and argument.startswith("-")}
     wanted = next((argument for argument in rest if not argument.startswith("-")), "")
     names = _names(call, flags)
     await call.say(*(_listed(call, name, flags, rest) for name in sorted(names) if wanted in name))
