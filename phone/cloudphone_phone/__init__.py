@@ -6,12 +6,31 @@
     await phone.inflict(Faults(offline=True))
     await phone.stop()
 
-Of the platform it knows only how to read an APK. A phone is no process: one event loop carries hundreds.
+A `Farm` keeps many of them by name, over restarts; `RemoteFarm` asks one in another process. Of the platform they know
+only how to read an APK. A phone is no process: one event loop carries hundreds.
 """
 
+from .control import FarmAway, RemoteFarm, controlled
+from .farm import Farm, FarmRefused, Phones, Plan, Status
 from .faults import Faults
 from .model import Model
 from .phone import Phone, State
-from .volume import Volume, VolumeUnusable
+from .volume import Copied, VolumeUnusable, copy_volume
 
-__all__ = ["Faults", "Model", "Phone", "State", "Volume", "VolumeUnusable"]
+__all__ = [
+    "Copied",
+    "Farm",
+    "FarmAway",
+    "FarmRefused",
+    "Faults",
+    "Model",
+    "Phone",
+    "Phones",
+    "Plan",
+    "RemoteFarm",
+    "State",
+    "Status",
+    "VolumeUnusable",
+    "controlled",
+    "copy_volume",
+]

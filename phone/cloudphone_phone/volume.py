@@ -7,12 +7,15 @@ staging/        what is on its way in; emptied when the phone starts
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import shutil
 import time
 from pathlib import Path
 
 import msgspec
+
+from .durable import replace_file
 
 FORMAT = 1
 
@@ -90,7 +93,7 @@ class Volume:
     async def save(self) -> None:
         """The contents as they are now; on the disk when this returns."""
         async with self._saving:
-            await asyncio.to_thread(_replace, self.folder / "contents.json", msgspec.json.encode(self.contents))
+            await asyncio.to_thread(replace_file, self.folder / "contents.json", msgspec.json.encode(self.contents))
 
     def _load(self) -> None:
         path = self.folder / "contents.json"
@@ -101,7 +104,7 @@ class Volume:
         except FileNotFoundError:
             self.contents = Contents(created_at=time.time())
             self.files.mkdir(exist_ok=True)
-            _replace(path, msgspec.json.encode(self.contents))
+            replace_file(path, msgspec.json.encode(self.contents))
         except msgspec.MsgspecError as error:
             raise VolumeUnusable(f"{path} is not a phone's: {error}") from None
         if self.contents.format != FORMAT:
@@ -118,20 +121,38 @@ class Volume:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    sync_folder(path.parent)
+class Copied(msgspec.Struct, frozen=True, kw_only=True):
+    """`size` in bytes of all files; `sha256`, in hexadecimal, of their paths and contents."""
+
+    size: int
+    sha256: str
 
 
-def sync_folder(folder: Path) -> None:
-    """So that a name that was changed in it survives a crash of the machine."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def copy_volume(folder: Path, to: Path) -> Copied:
+    """Of a phone that is off, to a folder that there is not yet: it is there when all is. Takes its time.
+
+    Raises VolumeUnusable when the phone is on.
+    """
+    volume = Volume(folder)
+    volume.open()
     try:
-        os.fsync(descriptor)
+        half = to.with_name(f"{to.name}.half")
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.copytree(
+            folder, half, ignore=lambda at, names: {"lock", "staging"} if Path(at) == folder else set[str]()
+        )
+        copied = _sum(half)
+        half.rename(to)
+        return copied
     finally:
-        os.close(descriptor)
+        volume.close()
+
+
+def _sum(folder: Path) -> Copied:
+    sum_, size = hashlib.sha256(), 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            part = hashlib.file_digest(file, "sha256").digest()
+        sum_.update(os.fsencode(path.relative_to(folder)) + b"\0" + part)
+        size += path.stat().st_size
+    return Copied(size=size, sha256=sum_.hexdigest())

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from cloudphone_phone.durable import sync_folder
 from cloudphone_phone.faults import Faults
 from cloudphone_phone.model import Model
-from cloudphone_phone.volume import Package, Volume, sync_folder
+from cloudphone_phone.volume import Package, Volume
 from cloudphone_shared.apk import Apk, ApkRefused, read_apk, read_icon
 
 from .files import Files, Staged

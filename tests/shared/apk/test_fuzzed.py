@@ -1,5 +1,6 @@
 """Whatever the file holds: it is read or refused, soon and in little memory."""
 
+import contextlib
 import io
 import struct
 import time
@@ -81,10 +82,8 @@ def test_overlapping_strings_do_not_multiply() -> None:
     data = struct.pack("<HHI", 3, 8, 8 + len(pool) + len(node)) + pool + node
     tracemalloc.start()
     began = time.process_time()
-    try:
+    with contextlib.suppress(ApkRefused):
         list(elements(data))
-    except ApkRefused:
-        pass
     assert time.process_time() - began < 5
     assert tracemalloc.get_traced_memory()[1] < 80 << 20
     tracemalloc.stop()
