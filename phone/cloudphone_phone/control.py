@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -75,7 +74,7 @@ async def controlled(farm: Phones, socket: Path) -> AsyncGenerator[None]:
             writer.close()
 
     server = await asyncio.start_unix_server(talk, socket, limit=_LONGEST_LINE)
-    os.chmod(socket, 0o600)
+    _restrict(socket)
     try:
         yield
     finally:
@@ -116,6 +115,10 @@ async def _do(farm: Phones, asked: Asked) -> Any:
             return await farm.copy_volume(volume, to)
         case RemoveVolume(volume):
             return await farm.remove_volume(volume)
+
+
+def _restrict(path: Path) -> None:
+    path.chmod(0o600)
 
 
 def _remove(path: Path) -> None:

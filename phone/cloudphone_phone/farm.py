@@ -5,6 +5,7 @@ volumes/NAME/       its memory, which outlives it
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import re
@@ -97,8 +98,9 @@ class Farm:
 
     async def open(self) -> None:
         """Starts those that shall be on. Raises FarmRefused when another process has this farm."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in ("phones", "volumes"):
-            (self._folder / name).mkdir(parents=True, exist_ok=True)
+            (self._folder / name).mkdir(exist_ok=True)
         self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,7 +143,7 @@ class Farm:
             kept = self._find(name)
             phone = self._phones.get(name) or self._phone(kept)
             try:
-                await phone.start()
+                phone = await self._started(phone, kept)
             except VolumeUnusable as error:
                 raise FarmRefused("unusable", str(error)) from None
             except OSError as error:
@@ -215,6 +217,19 @@ class Farm:
 
     def _phone(self, kept: Kept) -> Phone:
         return Phone(self._volume(kept.plan.volume), model=kept.plan.model, host=self._host, port=kept.port)
+
+    async def _started(self, phone: Phone, kept: Kept) -> Phone:
+        """On another port, if any would do and somebody has taken its own. Raises VolumeUnusable and OSError."""
+        try:
+            await phone.start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or kept.plan.port:
+                raise
+            faults = phone.faults
+            phone = self._phone(msgspec.structs.replace(kept, port=0))
+            await phone.inflict(faults)
+            await phone.start()
+        return phone
 
     def _find(self, name: str) -> Kept:
         if name not in self._kept:

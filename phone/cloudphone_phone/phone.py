@@ -69,17 +69,11 @@ class Phone:
         await self._ended()
         await asyncio.to_thread(self._volume.open)
         try:
-            self._android = Android(
-                self._volume,
-                self.model,
-                restart=self._restart,
-                crash=self.crash,
-                power_off=self._power_off,
-                clock=self._clock,
-            )
+            self._android = await asyncio.to_thread(self._assembled)
             self._obey()
             await self._daemon.start()
         except BaseException:
+            self._android = None
             self._volume.close()
             raise
         self._boot()
@@ -131,6 +125,16 @@ class Phone:
     def service(self, name: str) -> Service | None:
         return find_service(self._android, name) if self._android else None
 
+    def _assembled(self) -> Android:
+        return Android(
+            self._volume,
+            self.model,
+            restart=self._restart,
+            crash=self.crash,
+            power_off=self._power_off,
+            clock=self._clock,
+        )
+
     def _boot(self) -> None:
         self.android.begin()
         self._is("booting")
@@ -171,6 +175,7 @@ class Phone:
         if self._android is not None:
             await self._android.packages.settle()
             self._android = None
+        await self._volume.settle()
         self._volume.close()
 
     async def _ended(self) -> None:

@@ -68,7 +68,8 @@ class Volume:
         self.staging = folder / "staging"
         self.contents = Contents(created_at=0.0)
         self._lock: int | None = None
-        self._saving = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
+        self._saving: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
         """Raises VolumeUnusable, and OSError when the disk does."""
@@ -91,8 +92,18 @@ class Volume:
             self._lock = None
 
     async def save(self) -> None:
-        """The contents as they are now; on the disk when this returns."""
-        async with self._saving:
+        """The contents as they are now; on the disk when this returns, and sometime if it is cancelled."""
+        task = asyncio.create_task(self._save())
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+        await asyncio.shield(task)
+
+    async def settle(self) -> None:
+        """Until all that was to be saved has been."""
+        await asyncio.gather(*self._saving, return_exceptions=True)
+
+    async def _save(self) -> None:
+        async with self._one_at_a_time:
             await asyncio.to_thread(replace_file, self.folder / "contents.json", msgspec.json.encode(self.contents))
 
     def _load(self) -> None:

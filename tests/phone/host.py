@@ -41,7 +41,7 @@ class Host:
         """All that the service says; None when there is no such service."""
         self._last += 1
         mine = self._last
-        self.writer.write(message(OPEN, mine, 0, service.encode() + b"\0"))
+        self.writer.write(message(OPEN, mine, 0, service.encode("utf-8", "surrogateescape") + b"\0"))
         said = b""
         theirs = 0
         while True:

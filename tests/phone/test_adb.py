@@ -36,6 +36,14 @@ async def test_a_command_reads_what_is_sent_to_it(connected: Connected) -> None:
     assert done.output == f"{len(text)}\n".encode()
 
 
+async def test_what_never_ends_can_be_cut_off(connected: Connected) -> None:
+    assert "Linux version" in await connected.shell("logcat -v raw | head -n 1")
+    assert (
+        await connected.shell("echo a b | grep -c 'a.*b' && echo yes || echo no; ls /sdcard/D* | wc -l")
+        == "1\nyes\n8\n"
+    )
+
+
 async def test_a_typed_session_ends_with_exit(connected: Connected) -> None:
     done = await connected("shell", given=b"cd /sdcard\npwd\nexit 3\n")
     assert (done.status, done.output) == (3, b"/sdcard\n")

@@ -36,6 +36,41 @@ async def test_what_was_installed_and_stored_survives_power_off(tmp_path: Path) 
     await again.stop()
 
 
+async def test_bytes_that_are_no_text_spoil_nothing(phone: Phone) -> None:
+    async with host(phone.address) as shell:
+        for line in ("settings put global a \udcff", "setprop persist.a \udcff", "input text \udcff", "log \udcff"):
+            await shell.call(f"exec:{line}")
+        await shell.run("settings put global kept yes")
+        picture = await shell.call("exec:screencap -p")
+        assert picture
+        assert picture.startswith(b"\x89PNG")
+    await phone.stop()
+    await phone.start()
+    await phone.until("running")
+    async with host(phone.address) as shell:
+        assert await shell.run("settings get global kept") == "yes\n"
+
+
+async def test_what_is_counted_is_what_is_there(phone: Phone) -> None:
+    """After all that changes it, and so after the next start too."""
+    async with host(phone.address) as shell:
+        for version in (1, 2, 3):
+            await shell.install(apk(version=version))
+        await shell.install(apk(by=None))
+        for line in (
+            "mkdir -p /sdcard/a/b; echo one > /sdcard/a/b/c; echo two >> /sdcard/a/b/c; cp /sdcard/a/b/c /sdcard/d",
+            "mv /sdcard/d /sdcard/a/b/c; touch /sdcard/e; rm /sdcard/e; screencap -p /sdcard/f.png; rm -r /sdcard/a",
+            "pm clear org.example.game; logcat -d > /sdcard/log; screencap /sdcard/f.png",
+            "mkdir /sdcard/g; rmdir /sdcard/g",
+        ):
+            assert "rm:" not in await shell.run(line)
+    counted = phone.android.files.used
+    await phone.stop()
+    await phone.start()
+    await phone.until("running")
+    assert phone.android.files.used == counted
+
+
 async def test_a_new_volume_knows_nothing_of_another(tmp_path: Path) -> None:
     first = Phone(tmp_path / "first", model=AT_ONCE)
     await first.start()

@@ -56,7 +56,8 @@ class Activities:
         self.home()
 
     def type(self, text: str) -> None:
-        self.front.typed = (self.front.typed + text)[-LONGEST_TYPED:]
+        shown = text.encode("utf-8", "replace").decode()
+        self.front.typed = (self.front.typed + shown)[-LONGEST_TYPED:]
 
     def erase(self) -> None:
         self.front.typed = self.front.typed[:-1]

@@ -1,5 +1,6 @@
 """The phone's files: real ones in its volume, and those that Android makes up when they are read."""
 
+import asyncio
 import errno
 import os
 import posixpath
@@ -47,16 +48,21 @@ class Files:
         self._staged = 0
         for path in _AT_FIRST:
             (root / path[1:]).mkdir(parents=True, exist_ok=True)
-        self.used = 0
-        self.weigh()
+        self.used = _weight(root) + _weight(staging)
 
     @property
     def free(self) -> int:
         return 0 if self.full else max(0, self.capacity - self.used)
 
-    def weigh(self) -> None:
-        """Counts anew, after something was changed beside us."""
-        self.used = _weight(self._root) + _weight(self._staging)
+    def count(self, folder: Path) -> None:
+        """What was put there beside us."""
+        self.used += _weight(folder)
+
+    def discard(self, folder: Path) -> None:
+        """One that belongs to the system, and so was not to be removed by path."""
+        weight = _weight(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        self.used -= weight - _weight(folder)
 
     def real(self, path: str) -> Path:
         """Where it is in the volume: never outside."""
@@ -218,6 +224,10 @@ class Staged:
         self.size += len(data)
         self._files.used += grown
 
+    def release(self) -> None:
+        """It will be counted where it goes."""
+        self._files.used -= _BLOCK + _rounded(self.size)
+
     def sync(self) -> None:
         """Until it is on the disk: not for an event loop."""
         os.fsync(self._file.fileno())
@@ -245,6 +255,8 @@ class FileSource:
         self._file, self._text = file, text
 
     async def read(self, at_most: int = 1 << 18) -> bytes:
+        # Nothing here ever waits, and others want to go on.
+        await asyncio.sleep(0)
         if self._file is None:
             part, self._text = self._text[:at_most], self._text[at_most:]
             return part

@@ -109,7 +109,7 @@ class Packages:
         if name not in self.installed:
             return name in SYSTEM
         self._erase_data(name)
-        self._data(name).mkdir()
+        self._make_data(name)
         return True
 
     def icon(self, name: str) -> bytes | None:
@@ -130,21 +130,26 @@ class Packages:
         try:
             await asyncio.to_thread(_move, staged, folder)
         except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
             raise InstallRefused("INSTALL_FAILED_INSUFFICIENT_STORAGE", error.strerror or "") from None
+        staged.release()
+        self._files.count(folder)
         self.installed[package.name] = package
-        self._data(package.name).mkdir(exist_ok=True)
+        self._make_data(package.name)
         await self._volume.save()
         if present is not None:
             self._discard(present)
 
     def _discard(self, package: Package) -> None:
-        folder = self._files.real("/data/app") / package.folder
-        shutil.rmtree(folder, ignore_errors=True)
-        self._files.weigh()
+        self._files.discard(self._files.real("/data/app") / package.folder)
+
+    def _make_data(self, name: str) -> None:
+        if not self._data(name).is_dir():
+            self._data(name).mkdir()
+            self._files.count(self._data(name))
 
     def _erase_data(self, name: str) -> None:
-        shutil.rmtree(self._data(name), ignore_errors=True)
-        self._files.weigh()
+        self._files.discard(self._data(name))
 
     def _data(self, name: str) -> Path:
         return self._files.real("/data/data") / name

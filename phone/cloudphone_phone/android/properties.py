@@ -30,6 +30,8 @@ class Properties:
             raise PropertyRefused("it is read-only")
         if not name or len(name) > LONGEST_NAME or len(value) > LONGEST_VALUE:
             raise PropertyRefused("it is too long")
+        if not is_text(name + value):
+            raise PropertyRefused("it is no text")
         properties = self._kept if name.startswith("persist.") else self._fleeting
         if name not in properties and len(self._kept) + len(self._fleeting) >= MOST:
             raise PropertyRefused("there are too many")
@@ -42,6 +44,15 @@ class Properties:
 
     def completed(self) -> None:
         self._fleeting |= {"sys.boot_completed": "1", "dev.bootcomplete": "1", "init.svc.bootanim": "stopped"}
+
+
+def is_text(given: str) -> bool:
+    """Whether it can be written down: bytes that are no UTF-8 come in disguise."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _of_model(model: Model) -> dict[str, str]:

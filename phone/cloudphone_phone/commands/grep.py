@@ -7,7 +7,7 @@ import re
 
 from cloudphone_phone.shell.call import Call, CommandFailed, command
 
-from .text import lines_of, sources
+from .text import lines_of
 
 _LONGEST_PATTERN = 200
 _CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
@@ -40,7 +40,7 @@ async def grep(call: Call) -> int:
         pattern = Pattern(text, fixed="F" in flags, ignore_case="i" in flags)
     except re.error as error:
         raise CommandFailed(f"bad REGEX '{text}': {error.msg}", 2) from None
-    lines = [line for source in sources(call, paths) for line in await lines_of(source)]
+    lines = await lines_of(call, paths)
     found = [(number, line) for number, line in enumerate(lines, 1) if pattern.found_in(line) != ("v" in flags)]
     if "c" in flags:
         await call.say(str(len(found)))

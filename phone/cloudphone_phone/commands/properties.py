@@ -1,6 +1,6 @@
 """getprop, setprop, settings"""
 
-from cloudphone_phone.android.properties import PropertyRefused
+from cloudphone_phone.android.properties import PropertyRefused, is_text
 from cloudphone_phone.shell.call import Call, CommandFailed, command
 
 _NAMESPACES = ("system", "secure", "global")
@@ -41,6 +41,8 @@ async def settings(call: Call) -> None:
         case ["put", ("system" | "secure" | "global") as namespace, name, value, *_]:
             if len(name) > 200 or len(value) > _LONGEST_SETTING or len(_of(call, namespace)) >= _MOST_SETTINGS:
                 raise CommandFailed("too long a setting, or too many")
+            if not is_text(name + value):
+                raise CommandFailed("a setting is text")
             call.android.volume.contents.settings.setdefault(namespace, {})[name] = value
             await call.android.volume.save()
         case ["delete", ("system" | "secure" | "global") as namespace, name]:

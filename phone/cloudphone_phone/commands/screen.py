@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 from cloudphone_phone.android import drawing
 from cloudphone_phone.android.layout import Layout
@@ -10,8 +11,8 @@ from cloudphone_phone.shell.call import Call, CommandFailed, command
 
 _SOURCES = frozenset({"touchscreen", "keyboard", "mouse", "touchpad", "stylus", "dpad"})
 _RGBA = 1
-_drawing = asyncio.Semaphore(2)
-"""Pictures are drawn in threads: a few at a time, however many phones are looked at."""
+_painters = ThreadPoolExecutor(2, "painter")
+"""However many phones are looked at."""
 
 
 @command("input")
@@ -50,8 +51,8 @@ async def screencap(call: Call) -> None:
     scene, layout = call.android.screen.scene(booted=call.android.booted), call.android.screen.layout
     path = call.arguments[-1] if call.arguments else None
     as_png = as_png or (path is not None and path.endswith(".png"))
-    async with _drawing:
-        picture = await asyncio.to_thread(drawing.png if as_png else _dots, scene, layout)
+    paint = drawing.png if as_png else _dots
+    picture = await asyncio.get_running_loop().run_in_executor(_painters, paint, scene, layout)
     if path is None:
         await call.out.write(picture)
         return

@@ -45,22 +45,25 @@ async def which(call: Call) -> int:
 
 @command("head")
 async def head(call: Call) -> None:
-    count = _count(call)
+    """Reads no further than it must: what comes may never end."""
+    left = _count(call)
     for source in sources(call, call.arguments):
-        await call.say(*(await lines_of(source))[:count])
+        while left > 0 and (part := await source.read(64 << 10)):
+            lines = part.splitlines(keepends=True)[:left]
+            left -= sum(line.endswith(b"\n") for line in lines)
+            await call.out.write(b"".join(lines))
 
 
 @command("tail")
 async def tail(call: Call) -> None:
     count = _count(call)
-    for source in sources(call, call.arguments):
-        await call.say(*(await lines_of(source))[-count:])
+    await call.say(*(await lines_of(call, call.arguments))[-count:])
 
 
 @command("sort")
 async def sort(call: Call) -> None:
     flags = call.takes("r", "u", "n")
-    lines = [line for source in sources(call, call.arguments) for line in await lines_of(source)]
+    lines = await lines_of(call, call.arguments)
     lines = list(dict.fromkeys(lines)) if "u" in flags else lines
     await call.say(*sorted(lines, reverse="r" in flags))
 
@@ -86,5 +89,11 @@ def sources(call: Call, paths: list[str]) -> list[Source]:
     return [call.android.files.source(call.path(path)) for path in paths] or [call.source]
 
 
-async def lines_of(source: Source) -> list[str]:
-    return (await read_all(source, LONGEST_TEXT)).decode("utf-8", "surrogateescape").splitlines()
+async def lines_of(call: Call, paths: list[str]) -> list[str]:
+    """Of all these files, or of what comes in; 4 MiB together at most."""
+    parts: list[bytes] = []
+    left = LONGEST_TEXT
+    for source in sources(call, paths):
+        parts.append(await read_all(source, left))
+        left -= len(parts[-1])
+    return b"".join(parts).decode("utf-8", "surrogateescape").splitlines()
