@@ -43,7 +43,7 @@ class Host:
         mine = self._last
         self.writer.write(message(OPEN, mine, 0, service.encode("utf-8", "surrogateescape") + b"\0"))
         said = b""
-        theirs = 0
+        theirs = sent = 0
         while True:
             command, first, second, payload = await self.receive()
             if second != mine:
@@ -55,7 +55,8 @@ class Host:
                 self.writer.write(message(OKAY, mine, first))
             elif command == OKAY:
                 theirs = first
-                part, given = given[: 1 << 16], given[1 << 16 :]
+                part = given[sent : sent + (1 << 16)]
+                sent += len(part)
                 if part:
                     self.writer.write(message(WRTE, mine, theirs, part))
 

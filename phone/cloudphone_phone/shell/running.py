@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NOT_FOUND, SYNTAX, BROKEN_PIPE = 127, 1, 141
 _MOST_MATCHES = 10_000
+_PIPE_SECONDS = 1.0
 
 
 class Shell:
@@ -55,10 +56,14 @@ class Shell:
             for number, command in enumerate(commands)
         ]
         try:
-            return (await asyncio.gather(*running))[-1]
+            status = await running[-1]
+            # Who writes into a closed pipe ends by himself; who has nothing to write would wait for ever.
+            await asyncio.wait(running, timeout=_PIPE_SECONDS)
+            return status
         finally:
             for task in running:
                 task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     async def _stage(self, command: Command, source: Source, out: Sink, err: Sink) -> int:
         """Closes the pipes on both sides, so that those who wait there go on."""
