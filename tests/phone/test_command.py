@@ -34,6 +34,7 @@ async def test_adb_installs_into_it_and_it_remembers(adb: Adb, tmp_path: Path) -
     for known, ending in (("", signal.SIGKILL), ("package:org.cloudphone.tiny\n", signal.SIGTERM)):
         process = await started(port, tmp_path / "volume")
         assert await said(process) == f"A phone listens: adb connect 127.0.0.1:{port}\n"
+        assert await said(process) == "It has booted.\n"
         await connected.connect()
         assert await connected.shell("pm list packages -3") == known
         assert "Success" in (await connected("install", "-r", str(TINY))).text

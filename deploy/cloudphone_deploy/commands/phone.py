@@ -67,8 +67,14 @@ async def _run(simulated: Phone) -> None:
     await simulated.start()
     host, port = simulated.address
     print(f"A phone listens: adb connect {host}:{port}", flush=True)
+    booted = asyncio.create_task(_tell_when_booted(simulated))
     ends = [asyncio.create_task(told.wait()), asyncio.create_task(simulated.until("off", "crashed"))]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    for end in ends:
-        end.cancel()
+    for task in (*ends, booted):
+        task.cancel()
     await simulated.stop()
+
+
+async def _tell_when_booted(simulated: Phone) -> None:
+    await simulated.until("running")
+    print("It has booted.", flush=True)
