@@ -34,7 +34,15 @@ class Adb:
     def __init__(self, home: Path) -> None:
         self.port = free_port()
         self._program = adbutils.adb_path()
-        self.environment = {**os.environ, "HOME": str(home), "ANDROID_ADB_SERVER_PORT": str(self.port)}
+        self.environment = {
+            **os.environ,
+            "HOME": str(home),
+            "ANDROID_ADB_SERVER_PORT": str(self.port),
+            # It knows the phones it is told of, and looks for no others on this machine or its network.
+            "ADB_LOCAL_TRANSPORT_MAX_PORT": "5554",
+            "ADB_MDNS_AUTO_CONNECT": "0",
+            "ADB_MDNS": "0",
+        }
         self._log = (home / "adb.log").open("wb")
         self._server = subprocess.Popen(
             [self._program, "-P", str(self.port), "nodaemon", "server"],

@@ -16,10 +16,13 @@ from cloudphone_phone import Faults, Model, Phone, VolumeUnusable
 from cloudphone_shared.observability.logging import configure_logging
 from cloudphone_shared.settings import Telemetry, load
 
+# From 5555 to 5585 adb takes what it finds for an emulator, and lists it twice.
+USUAL_PORT = 5600
+
 
 def phone(
     *,
-    port: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65535))] = 5555,
+    port: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65535))] = USUAL_PORT,
     volume: Annotated[
         Path | None, Parameter(help="What the phone remembers; by default `phones/PORT` in the data folder.")
     ] = None,
@@ -36,8 +39,8 @@ def phone(
 
     For example:
 
-    - `cloudphone phone --port 5555`, then `adb connect 127.0.0.1:5555`
-    - `cloudphone phone --port 5556 --boot-seconds 60 --disk-full`
+    - `cloudphone phone --port 5600`, then `adb connect 127.0.0.1:5600`
+    - `cloudphone phone --port 5601 --boot-seconds 60 --disk-full`
     """
     telemetry = load(Telemetry)
     configure_logging(telemetry.log_level, telemetry.log_format)

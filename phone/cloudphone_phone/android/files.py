@@ -10,20 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-_SHARED = "/storage/emulated/0"
-_ALIASES = ("/sdcard", "/storage/self/primary", "/mnt/sdcard", "/storage/sdcard0")
-_WRITABLE = (_SHARED, "/data/local/tmp")
+from .paths import BLOCK, SHARED, blocks, failure, plain, rounded, weight_of, within
+
+_WRITABLE = (SHARED, "/data/local/tmp")
 _READABLE = (*_WRITABLE, "/data/app", "/data/local", "/storage", "/data")
 _HIDDEN = "/data/data"
 _AT_FIRST = (
-    *(f"{_SHARED}/{name}" for name in ("Android", "DCIM", "Documents", "Download", "Movies", "Music", "Pictures")),
+    *(f"{SHARED}/{name}" for name in ("Android", "DCIM", "Documents", "Download", "Movies", "Music", "Pictures")),
     "/data/local/tmp",
     "/data/app",
     "/data/data",
 )
 _TOP = ("data", "dev", "mnt", "proc", "sdcard", "storage", "system", "vendor")
-_BLOCK = 4096
-_LONGEST_PATH = 4096
 
 
 class Stat(NamedTuple):
@@ -48,7 +46,7 @@ class Files:
         self._staged = 0
         for path in _AT_FIRST:
             (root / path[1:]).mkdir(parents=True, exist_ok=True)
-        self.used = _weight(root) + _weight(staging)
+        self.used = weight_of(root) + weight_of(staging)
 
     @property
     def free(self) -> int:
@@ -56,13 +54,13 @@ class Files:
 
     def count(self, folder: Path) -> None:
         """What was put there beside us."""
-        self.used += _weight(folder)
+        self.used += weight_of(folder)
 
     def discard(self, folder: Path) -> None:
         """One that belongs to the system, and so was not to be removed by path."""
-        weight = _weight(folder)
+        weight = weight_of(folder)
         shutil.rmtree(folder, ignore_errors=True)
-        self.used -= weight - _weight(folder)
+        self.used -= weight - weight_of(folder)
 
     def real(self, path: str) -> Path:
         """Where it is in the volume: never outside."""
@@ -74,8 +72,8 @@ class Files:
         if path in self.made_up:
             return Stat(stat.S_IFREG | 0o444, 0, 0)
         if path == "/" or path[1:] in _TOP or self._made_up_names(path):
-            return Stat(stat.S_IFDIR | 0o755, _BLOCK, 0)
-        if not _within(path, _READABLE) or (_within(path, (_HIDDEN,)) and path != _HIDDEN):
+            return Stat(stat.S_IFDIR | 0o755, BLOCK, 0)
+        if not within(path, _READABLE) or (within(path, (_HIDDEN,)) and path != _HIDDEN):
             return None
         try:
             found = self.real(path).lstat()
@@ -92,7 +90,7 @@ class Files:
             return made_up
         if path[1:] in ("dev", "vendor", "mnt"):
             return []
-        if not _within(path, _READABLE) or _within(path, (_HIDDEN,)) or path in ("/data", "/data/app", "/data/local"):
+        if not within(path, _READABLE) or within(path, (_HIDDEN,)) or path in ("/data", "/data/app", "/data/local"):
             return None
         try:
             return sorted(entry.name for entry in self.real(path).iterdir())
@@ -102,9 +100,9 @@ class Files:
     def open(self, path: str) -> BinaryIO:
         found = self.stat(path)
         if found is None:
-            raise _error(errno.ENOENT, path)
+            raise failure(errno.ENOENT, path)
         if stat.S_ISDIR(found.mode):
-            raise _error(errno.EISDIR, path)
+            raise failure(errno.EISDIR, path)
         return self.real(path).open("rb")
 
     def source(self, path: str) -> "FileSource":
@@ -123,36 +121,36 @@ class Files:
         self._may_write(path)
         self._claim(len(data), path)
         real = self.real(path)
-        before = _blocks(real)
+        before = blocks(real)
         with real.open("ab") as file:
             file.write(data)
-        self.used += _blocks(real) - before
+        self.used += blocks(real) - before
 
     def stage(self) -> "Staged":
         """A new file that is nowhere yet."""
-        self._claim(_BLOCK, "")
+        self._claim(BLOCK, "")
         self._staged += 1
         return Staged(self, self._staging / str(self._staged))
 
     def remove(self, path: str, *, recursive: bool = False) -> None:
         self._may_write(path)
         if plain(path) in _WRITABLE:
-            raise _error(errno.EBUSY, path)
+            raise failure(errno.EBUSY, path)
         real = self.real(path)
-        weight = _weight(real)
+        weight = weight_of(real)
         if not real.is_dir():
             real.unlink()
         elif recursive:
             shutil.rmtree(real)
         else:
-            raise _error(errno.EISDIR, path)
+            raise failure(errno.EISDIR, path)
         self.used -= weight
 
     def remove_folder(self, path: str) -> None:
         """An empty one."""
         self._may_write(path)
         self.real(path).rmdir()
-        self.used -= _BLOCK
+        self.used -= BLOCK
 
     def make_folder(self, path: str, *, parents: bool = False) -> None:
         self._may_write(path)
@@ -160,17 +158,17 @@ class Files:
             self.make_folder(posixpath.dirname(plain(path)), parents=True)
         if parents and self.real(path).is_dir():
             return
-        self._claim(_BLOCK, path)
+        self._claim(BLOCK, path)
         self.real(path).mkdir()
-        self.used += _BLOCK
+        self.used += BLOCK
 
     def move(self, path: str, to: str) -> None:
         self._may_write(path)
         self._may_write(to)
         if self.stat(path) is None:
-            raise _error(errno.ENOENT, path)
+            raise failure(errno.ENOENT, path)
         target = f"{to.rstrip('/')}/{posixpath.basename(plain(path))}" if self.real(to).is_dir() else to
-        replaced = _weight(self.real(target)) if self.real(target).is_file() else 0
+        replaced = weight_of(self.real(target)) if self.real(target).is_file() else 0
         self.real(path).rename(self.real(target))
         self.used -= replaced
 
@@ -184,12 +182,12 @@ class Files:
 
     def _claim(self, size: int, path: str) -> None:
         if size > self.free:
-            raise _error(errno.ENOSPC, path)
+            raise failure(errno.ENOSPC, path)
 
     def _may_write(self, path: str) -> None:
         path = plain(path)
-        if not _within(path, _WRITABLE):
-            raise _error(errno.EACCES if _within(path, ("/data", "/storage")) else errno.EROFS, path)
+        if not within(path, _WRITABLE):
+            raise failure(errno.EACCES if within(path, ("/data", "/storage")) else errno.EROFS, path)
 
     def _made_up_names(self, path: str) -> list[str]:
         start = f"{path}/"
@@ -204,7 +202,7 @@ class Staged:
         self.size = 0
         self._files = files
         self._file = place.open("xb")
-        files.used += _BLOCK
+        files.used += BLOCK
 
     def __enter__(self) -> "Staged":
         return self
@@ -212,12 +210,12 @@ class Staged:
     def __exit__(self, *_: object) -> None:
         self._file.close()
         if self.place.exists():
-            self._files.used -= _weight(self.place)
+            self._files.used -= weight_of(self.place)
             self.place.unlink()
 
     def write(self, data: bytes) -> None:
         """Raises OSError when the phone's disk is full."""
-        grown = _rounded(self.size + len(data)) - _rounded(self.size)
+        grown = rounded(self.size + len(data)) - rounded(self.size)
         self._files.claim(max(grown, 1))
         self._file.write(data)
         self._file.flush()
@@ -226,7 +224,7 @@ class Staged:
 
     def release(self) -> None:
         """It will be counted where it goes."""
-        self._files.used -= _BLOCK + _rounded(self.size)
+        self._files.used -= BLOCK + rounded(self.size)
 
     def sync(self) -> None:
         """Until it is on the disk: not for an event loop."""
@@ -238,12 +236,12 @@ class Staged:
         files._may_write(path)  # pyright: ignore[reportPrivateUsage]
         target = files.real(path)
         if target.is_dir():
-            raise _error(errno.EISDIR, path)
+            raise failure(errno.EISDIR, path)
         self._file.flush()
         self.place.chmod(mode & 0o777 | 0o600)
         if modified is not None:
             os.utime(self.place, (modified, modified))
-        replaced = _weight(target) if target.exists() else 0
+        replaced = weight_of(target) if target.exists() else 0
         self.place.rename(target)
         files.used -= replaced
 
@@ -272,43 +270,3 @@ class FileSink:
 
     async def write(self, data: bytes) -> None:
         self._files.append(self._path, data)
-
-
-def plain(path: str) -> str:
-    """The same path without dots, double slashes and aliases. Raises OSError for one that cannot be."""
-    if "\0" in path or len(path) > _LONGEST_PATH:
-        raise _error(errno.EINVAL, path[:100])
-    path = "/" + posixpath.normpath(f"/{path}").lstrip("/")
-    for alias in _ALIASES:
-        if path == alias or path.startswith(f"{alias}/"):
-            return _SHARED + path[len(alias) :]
-    return path
-
-
-def _within(path: str, folders: tuple[str, ...]) -> bool:
-    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
-
-
-def _error(number: int, path: str) -> OSError:
-    return OSError(number, os.strerror(number), path)
-
-
-def _rounded(size: int) -> int:
-    return -(-size // _BLOCK) * _BLOCK
-
-
-def _blocks(path: Path) -> int:
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return 0
-    return _BLOCK + (_rounded(found.st_size) if stat.S_ISREG(found.st_mode) else 0)
-
-
-def _weight(path: Path) -> int:
-    """With all that is in it."""
-    total = _blocks(path)
-    if path.is_dir():
-        for folder, folders, files in os.walk(path):
-            total += sum(_blocks(Path(folder, name)) for name in (*folders, *files))
-    return total
