@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from cloudphone_phone import Phone
-from cloudphone_phone.adbd.connection import MOST_STREAMS
+from cloudphone_phone.adbd.connection import MOST_STREAMS, MOST_WAITING
 from cloudphone_phone.adbd.daemon import MOST_CONNECTIONS
 from cloudphone_phone.adbd.wire import LARGEST_PAYLOAD
 from tests.conditions import eventually
@@ -145,6 +145,22 @@ async def test_who_sends_without_waiting_is_cut_off(phone: Phone) -> None:
         for _ in range(3):
             connection.writer.write(message(WRTE, 1, theirs, bytes(LARGEST_PAYLOAD)))
         assert await ended(connection)
+    assert await works(phone)
+
+
+async def test_what_nobody_reads_is_not_heaped_up(phone: Phone) -> None:
+    """A message to each of many services that do not read."""
+    sent = 0
+    async with host(phone.address) as connection:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            for number in range(1, MOST_STREAMS + 1):
+                connection.writer.write(message(OPEN, number, 0, b"exec:sleep 1000\0"))
+                command, theirs, _, _ = await connection.receive()
+                assert command == OKAY
+                connection.writer.write(message(WRTE, number, theirs, bytes(LARGEST_PAYLOAD)))
+                sent += LARGEST_PAYLOAD
+        assert await ended(connection)
+    assert MOST_WAITING <= sent < MOST_STREAMS * LARGEST_PAYLOAD
     assert await works(phone)
 
 

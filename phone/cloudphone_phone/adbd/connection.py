@@ -26,6 +26,8 @@ log = structlog.get_logger()
 
 MOST_STREAMS = 64
 """Open at once in one connection; what comes above is refused as an unknown service is."""
+MOST_WAITING = 8 << 20
+"""Bytes in one connection that have come and that no service has read yet."""
 HANDSHAKE_SECONDS = 30.0
 HANG_UP_SECONDS = 2.0
 """From the other side's closing a stream to the end of what still runs for it."""
@@ -172,6 +174,8 @@ class Connection:
         if command == Command.WRTE:
             if payload:
                 stream.arrive(payload)
+                if sum(each.waiting for each in self._streams.values()) > MOST_WAITING:
+                    raise ProtocolError("too much that nobody reads")
         elif command == Command.OKAY:
             stream.acknowledge()
         elif command == Command.CLSE:

@@ -34,6 +34,11 @@ class Stream:
         self._writable.set()
         self.closed = False
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that have come and nobody has read."""
+        return len(self._arrived)
+
     async def read(self, at_most: int = 1 << 18) -> bytes:
         """What has come, waiting until something has; empty at the end."""
         while not self._arrived:
