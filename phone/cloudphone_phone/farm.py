@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import re
+import resource
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from .volume import Copied, VolumeUnusable, copy_volume
 
 log = structlog.get_logger()
 
+_OPEN_FILES = 65_536
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 Refusal = Literal["invalid", "unknown", "exists", "in-use", "unusable"]
 
@@ -98,6 +100,7 @@ class Farm:
 
     async def open(self) -> None:
         """Starts those that shall be on. Raises FarmRefused when another process has this farm."""
+        _allow_many_files()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in ("phones", "volumes"):
             (self._folder / name).mkdir(exist_ok=True)
@@ -269,6 +272,13 @@ class Farm:
     def _volume(self, volume: str) -> Path:
         _check_name(volume)
         return self._folder / "volumes" / volume
+
+
+def _allow_many_files() -> None:
+    """A phone that is on holds two, and many systems allow a process 1,024 unless it asks for more."""
+    present, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(_OPEN_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(present, wanted), most))
 
 
 def _check_name(name: str) -> None:
