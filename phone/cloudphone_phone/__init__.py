@@ -11,7 +11,7 @@ only how to read an APK. A phone is no process: one event loop carries hundreds.
 """
 
 from .control import FarmAway, RemoteFarm, controlled
-from .farm import Farm, FarmRefused, Phones, Plan, Status
+from .farm import Farm, FarmRefused, Labelled, Phones, Plan, Status
 from .faults import Faults
 from .model import Model
 from .phone import Phone, State
@@ -23,6 +23,7 @@ __all__ = [
     "FarmAway",
     "FarmRefused",
     "Faults",
+    "Labelled",
     "Model",
     "Phone",
     "Phones",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from .farm import FarmRefused, Phones, Plan, Refusal, Status
+from .farm import FarmRefused, Labelled, Phones, Plan, Refusal, Status
 from .faults import Faults
 from .volume import Copied
 
@@ -33,6 +33,10 @@ class Remove(msgspec.Struct, tag="remove"):
     name: str
 
 
+class Inspect(msgspec.Struct, tag="inspect"):
+    name: str
+
+
 class Find(msgspec.Struct, tag="find"):
     labels: dict[str, str]
 
@@ -40,13 +44,19 @@ class Find(msgspec.Struct, tag="find"):
 class CopyVolume(msgspec.Struct, tag="copy-volume"):
     volume: str
     to: str
+    labels: dict[str, str] = {}
+    anew: bool = False
 
 
 class RemoveVolume(msgspec.Struct, tag="remove-volume"):
     volume: str
 
 
-Asked = Create | Act | Inflict | Remove | Find | CopyVolume | RemoveVolume
+class FindVolumes(msgspec.Struct, tag="find-volumes"):
+    labels: dict[str, str]
+
+
+Asked = Create | Act | Inflict | Remove | Inspect | Find | CopyVolume | RemoveVolume | FindVolumes
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
@@ -109,12 +119,16 @@ async def _do(farm: Phones, asked: Asked) -> Any:
             return await farm.inflict(name, faults)
         case Remove(name):
             return await farm.remove(name)
+        case Inspect(name):
+            return await farm.inspect(name)
         case Find(labels):
             return await farm.find(labels)
-        case CopyVolume(volume, to):
-            return await farm.copy_volume(volume, to)
+        case CopyVolume(volume, to, labels, anew):
+            return await farm.copy_volume(volume, to, labels, anew=anew)
         case RemoveVolume(volume):
             return await farm.remove_volume(volume)
+        case FindVolumes(labels):
+            return await farm.volumes(labels)
 
 
 def _restrict(path: Path) -> None:
@@ -156,14 +170,22 @@ class RemoteFarm:
     async def remove(self, name: str) -> None:
         await self._ask(Remove(name), None)
 
+    async def inspect(self, name: str) -> Status | None:
+        return await self._ask(Inspect(name), Status | None)
+
     async def find(self, labels: Mapping[str, str]) -> list[Status]:
         return await self._ask(Find(dict(labels)), list[Status])
 
-    async def copy_volume(self, volume: str, to: str) -> Copied:
-        return await self._ask(CopyVolume(volume, to), Copied)
+    async def copy_volume(
+        self, volume: str, to: str, labels: Mapping[str, str] | None = None, *, anew: bool = False
+    ) -> Copied:
+        return await self._ask(CopyVolume(volume, to, dict(labels or {}), anew), Copied)
 
     async def remove_volume(self, volume: str) -> None:
         await self._ask(RemoveVolume(volume), None)
+
+    async def volumes(self, labels: Mapping[str, str]) -> list[Labelled]:
+        return await self._ask(FindVolumes(dict(labels)), list[Labelled])
 
     async def _ask(self, asked: Asked, kind: Any) -> Any:
         """Raises FarmRefused and FarmAway."""

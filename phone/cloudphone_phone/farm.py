@@ -2,6 +2,7 @@
 
 phones/NAME.json    what kind of phone it is, its volume, its port, and whether it shall be on
 volumes/NAME/       its memory, which outlives it
+labels/NAME.json    what that volume was labelled with, and when
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import os
 import re
 import resource
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol
@@ -51,11 +53,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What is remembered of one: its plan, the port it was given, whether it shall be on."""
+    """What is remembered of one: its plan, the port it was given, whether it shall be on, since when there is one."""
 
     plan: Plan
     port: int
     wanted: bool
+    created_at: float = 0.0
+
+
+class Labelled(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A volume, whether a phone has it or not. `created_at` in seconds since 1970."""
+
+    name: str
+    labels: dict[str, str]
+    created_at: float
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -68,6 +79,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     host: str
     port: int
     faults: Faults
+    created_at: float = 0.0
 
 
 class Phones(Protocol):
@@ -83,9 +95,13 @@ class Phones(Protocol):
     async def crash(self, name: str) -> Status: ...
     async def inflict(self, name: str, faults: Faults) -> Status: ...
     async def remove(self, name: str) -> None: ...
+    async def inspect(self, name: str) -> Status | None: ...
     async def find(self, labels: Mapping[str, str]) -> list[Status]: ...
-    async def copy_volume(self, volume: str, to: str) -> Copied: ...
+    async def copy_volume(
+        self, volume: str, to: str, labels: Mapping[str, str] | None = None, *, anew: bool = False
+    ) -> Copied: ...
     async def remove_volume(self, volume: str) -> None: ...
+    async def volumes(self, labels: Mapping[str, str]) -> list[Labelled]: ...
 
 
 class Farm:
@@ -102,7 +118,7 @@ class Farm:
         """Starts those that shall be on. Raises FarmRefused when another process has this farm."""
         _allow_many_files()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name in ("phones", "volumes"):
+        for name in ("phones", "volumes", "labels"):
             (self._folder / name).mkdir(exist_ok=True)
         self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -128,7 +144,9 @@ class Farm:
             self._lock = None
 
     async def create(self, plan: Plan) -> Status:
-        """Off at first. Refused as `exists` when there is another one of that name, or one with that volume."""
+        """Off at first; a new volume gets its labels. Refused as `exists` when there is another one of that name, or
+        one with that volume.
+        """
         _check_name(plan.name)
         _check_name(plan.volume)
         present = self._kept.get(plan.name)
@@ -137,7 +155,8 @@ class Farm:
         if any(kept.plan.volume == plan.volume and kept.plan.name != plan.name for kept in self._kept.values()):
             raise FarmRefused("exists", f"The volume {plan.volume} belongs to another phone")
         if present is None:
-            self._keep(Kept(plan=plan, port=plan.port, wanted=False))
+            self._label(plan.volume, plan.labels)
+            self._keep(Kept(plan=plan, port=plan.port, wanted=False, created_at=time.time()))
         return self._status(plan.name)
 
     async def start(self, name: str) -> Status:
@@ -152,7 +171,7 @@ class Farm:
             except OSError as error:
                 raise FarmRefused("unusable", f"The phone {name} cannot be started: {error.strerror}") from None
             self._phones[name] = phone
-            self._keep(Kept(plan=kept.plan, port=phone.address[1], wanted=True))
+            self._keep(msgspec.structs.replace(kept, port=phone.address[1], wanted=True))
             return self._status(name)
 
     async def stop(self, name: str) -> Status:
@@ -160,7 +179,7 @@ class Farm:
             kept = self._find(name)
             if name in self._phones:
                 await self._phones[name].stop()
-            self._keep(Kept(plan=kept.plan, port=kept.port, wanted=False))
+            self._keep(msgspec.structs.replace(kept, wanted=False))
             return self._status(name)
 
     async def reboot(self, name: str) -> Status:
@@ -190,6 +209,10 @@ class Farm:
                 sync_folder(self._folder / "phones")
         self._doing.pop(name, None)
 
+    async def inspect(self, name: str) -> Status | None:
+        """None when there is no such phone."""
+        return self._status(name) if name in self._kept else None
+
     async def find(self, labels: Mapping[str, str]) -> list[Status]:
         """Those that have all these labels, by name."""
         return [
@@ -198,25 +221,60 @@ class Farm:
             if labels.items() <= kept.plan.labels.items()
         ]
 
-    async def copy_volume(self, volume: str, to: str) -> Copied:
-        """A snapshot, or the way back from one. Refused while its phone is on, and when `to` is there."""
+    async def copy_volume(
+        self, volume: str, to: str, labels: Mapping[str, str] | None = None, *, anew: bool = False
+    ) -> Copied:
+        """A snapshot, or the way back from one. Refused while its phone is on, and when `to` is there.
+
+        `anew`: a `to` that no phone has gives way.
+        """
         source, target = self._volume(volume), self._volume(to)
-        if not source.is_dir():
-            raise FarmRefused("unknown", f"There is no volume {volume}")
-        if target.exists():
-            raise FarmRefused("exists", f"There is a volume {to}")
-        try:
-            return await asyncio.to_thread(copy_volume, source, target)
-        except VolumeUnusable as error:
-            raise FarmRefused("in-use", str(error)) from None
+        async with self._one_at_a_time(f"{to} volume"):
+            if not source.is_dir():
+                raise FarmRefused("unknown", f"There is no volume {volume}")
+            if anew and source != target:
+                await self._remove_volume(to)
+            if target.exists():
+                raise FarmRefused("exists", f"There is a volume {to}")
+            try:
+                copied = await asyncio.to_thread(copy_volume, source, target)
+            except VolumeUnusable as error:
+                raise FarmRefused("in-use", str(error)) from None
+            self._label(to, labels or {})
+            return copied
 
     async def remove_volume(self, volume: str) -> None:
         """With every byte in it. One that is not there is removed already."""
+        self._volume(volume)
+        async with self._one_at_a_time(f"{volume} volume"):
+            await self._remove_volume(volume)
+
+    async def volumes(self, labels: Mapping[str, str]) -> list[Labelled]:
+        """Those that have all these labels, by name. One that nobody has used yet is there, too."""
+        found = await asyncio.to_thread(self._labelled)
+        return [volume for volume in found if labels.items() <= volume.labels.items()]
+
+    async def _remove_volume(self, volume: str) -> None:
         folder = self._volume(volume)
         if any(kept.plan.volume == volume for kept in self._kept.values()):
             raise FarmRefused("in-use", f"The volume {volume} belongs to a phone")
         if folder.exists():
             await asyncio.to_thread(shutil.rmtree, folder)
+        # Last, so that what is left of one that could not be removed is still found.
+        self._labels(volume).unlink(missing_ok=True)
+
+    def _label(self, volume: str, labels: Mapping[str, str]) -> None:
+        """Of one that has some already, they stay."""
+        if not self._labels(volume).exists():
+            labelled = Labelled(name=volume, labels=dict(labels), created_at=time.time())
+            replace_file(self._labels(volume), msgspec.json.encode(labelled))
+
+    def _labelled(self) -> list[Labelled]:
+        paths = sorted((self._folder / "labels").glob("*.json"))
+        return [msgspec.json.decode(path.read_bytes(), type=Labelled) for path in paths]
+
+    def _labels(self, volume: str) -> Path:
+        return self._folder / "labels" / f"{volume}.json"
 
     def _phone(self, kept: Kept) -> Phone:
         return Phone(self._volume(kept.plan.volume), model=kept.plan.model, host=self._host, port=kept.port)
@@ -256,6 +314,7 @@ class Farm:
             host=self._host,
             port=kept.port,
             faults=phone.faults if phone else NO_FAULTS,
+            created_at=kept.created_at,
         )
 
     def _keep(self, kept: Kept) -> None:

@@ -19,9 +19,11 @@ from cloudphone_shared.contracts.user import Tenant, User
 from cloudphone_shared.database import Database, migrate
 from cloudphone_shared.errors import NotFound, encode_problem
 from cloudphone_shared.ids import uuid7
+from tests.core.device.phones import adb_port, phones
 from tests.servers import Postgres
 from tests.signing import Signer, client_of
 
+__all__ = ["adb_port", "phones"]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
