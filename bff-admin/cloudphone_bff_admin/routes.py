@@ -9,6 +9,7 @@ from cloudphone_shared.http.sign_in import SIGN_IN
 
 from .actions.add_app_version import add_app_version
 from .actions.assign_device import assign_device
+from .actions.cancel_operation import cancel_operation
 from .actions.cancel_order import cancel_order
 from .actions.change_app import change_app
 from .actions.change_device import change_device
@@ -18,11 +19,14 @@ from .actions.change_order import change_order
 from .actions.change_plan import change_plan
 from .actions.change_template import change_template
 from .actions.change_user import change_user
+from .actions.command_device import DEVICE_COMMANDS
+from .actions.command_devices import command_devices
 from .actions.create_app import create_app
 from .actions.create_device import create_device
 from .actions.create_node import create_node
 from .actions.create_order import create_order
 from .actions.create_plan import create_plan
+from .actions.create_snapshot import create_snapshot
 from .actions.create_template import create_template
 from .actions.create_tenant import create_tenant
 from .actions.create_user import create_user
@@ -31,14 +35,17 @@ from .actions.delete_device import delete_device
 from .actions.delete_installation import delete_installation
 from .actions.delete_node import delete_node
 from .actions.delete_plan import delete_plan
+from .actions.delete_snapshot import delete_snapshot
 from .actions.delete_template import delete_template
 from .actions.delete_user import delete_user
 from .actions.drop_view import drop_view
 from .actions.install_app import install_app
 from .actions.pause_warmups import pause_warmups
+from .actions.reconcile import reconcile
 from .actions.record_usage import record_usage
 from .actions.reinstate_user import reinstate_user
 from .actions.reschedule_warmups import reschedule_warmups
+from .actions.restore_snapshot import restore_snapshot
 from .actions.resume_warmups import resume_warmups
 from .actions.run_warmup import run_warmup
 from .actions.set_balance import set_balance
@@ -54,9 +61,14 @@ from .views.device_history import list_device_applications, show_device_history
 from .views.device_holder import device_holder, show_device_holder
 from .views.device_list import device_card, list_devices
 from .views.fleet import list_nodes, list_templates
+from .views.grants import list_grants
+from .views.operations import list_device_operations, list_operations, show_operation
 from .views.order_full import order_full, show_order
 from .views.order_list import list_orders, order_card
+from .views.phone import show_screenshot, show_vitals
 from .views.plans import list_plans, show_plan
+from .views.reconciliation import list_reconcile_reports, show_reconcile_report
+from .views.snapshots import list_snapshots
 from .views.tenants import list_tenants
 from .views.user_full import show_user, user_full
 from .views.user_list import list_users
@@ -84,12 +96,16 @@ HANDLERS: list[ControllerRouterHandler] = [
     list_devices, create_device, show_device, change_device, delete_device,
     list_device_applications, assign_device, show_device_history, unassign_device,
     show_device_holder,
+    *DEVICE_COMMANDS, command_devices, show_screenshot, show_vitals, list_grants,
+    list_snapshots, create_snapshot, restore_snapshot, delete_snapshot,
     install_app, change_installation, delete_installation,
     list_nodes, create_node, change_node, delete_node,
+    list_operations, show_operation, cancel_operation, list_device_operations,
     list_orders, create_order, show_order, change_order, cancel_order,
     list_plans, create_plan, show_plan, change_plan, delete_plan,
     list_templates, create_template, change_template, delete_template,
     list_tenants, create_tenant,
+    list_reconcile_reports, show_reconcile_report, reconcile,
     record_usage,
     list_users, create_user, show_user, change_user, delete_user,
     set_balance, reinstate_user, suspend_user, show_user_usage, list_usage_days,

@@ -39,7 +39,7 @@ def overseer(permission: str) -> Callable[[ASGIConnection[Any, Any, Any, Any], B
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         await as_staff(connection, handler)
         if caller_of(connection).data_scope != "all":
-            raise Forbidden("This tells of every tenant's views; your account sees its own tenant's alone")
+            raise Forbidden("This tells of every tenant; your account sees its own tenant's alone")
 
     return guard
 

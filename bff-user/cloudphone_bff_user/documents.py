@@ -13,6 +13,7 @@ shows nothing older. Refusals are problem documents (RFC 9457) with a stable `co
         "auth": "Accounts, signing in and out",
         "home": "The first screen",
         "devices": "The caller's cloud phones",
+        "phone": "What is on a phone: its screen, its controls, its files",
         "orders": "Plans, and the caller's orders",
         "usage": "The caller's running time",
         "profile": "The caller's account",

@@ -11,14 +11,24 @@ from .actions.cancel_order import cancel_my_order
 from .actions.change_device import change_my_device
 from .actions.change_password import change_password
 from .actions.change_profile import change_profile
+from .actions.command_device import DEVICE_COMMANDS
 from .actions.create_order import create_my_order
+from .actions.create_snapshot import create_my_snapshot
+from .actions.mirror_input import mirror_input
+from .actions.put_file import put_my_file
 from .actions.register import register
+from .actions.restore_snapshot import restore_my_snapshot
+from .actions.send_input import send_input
 from .views.my_device import my_device, show_my_device
 from .views.my_devices import list_my_devices, my_device_card
+from .views.my_files import list_my_files, show_my_file
 from .views.my_home import my_home, show_my_home
+from .views.my_operations import list_my_operations, show_my_operation
 from .views.my_order import my_order, show_my_order
 from .views.my_orders import list_my_orders, my_order_card
+from .views.my_phone import show_my_screenshot
 from .views.my_profile import my_profile, show_my_profile
+from .views.my_snapshots import list_my_snapshots
 from .views.my_usage import my_usage, show_my_usage
 from .views.plans import list_plans
 
@@ -27,6 +37,9 @@ VIEWS: list[View[Any]] = [my_device, my_device_card, my_home, my_order, my_order
 HANDLERS: list[ControllerRouterHandler] = [
     *SIGN_IN, register,
     list_my_devices, show_my_device, change_my_device,
+    *DEVICE_COMMANDS, list_my_operations, show_my_operation,
+    list_my_snapshots, create_my_snapshot, restore_my_snapshot,
+    show_my_screenshot, send_input, mirror_input, list_my_files, show_my_file, put_my_file,
     show_my_home,
     list_my_orders, create_my_order, show_my_order, cancel_my_order,
     change_password,

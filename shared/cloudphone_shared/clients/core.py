@@ -6,6 +6,7 @@ from types import TracebackType
 import httpx
 
 from ..auth import ServiceIdentity
+from ..http.breaker import Breaker
 from ..http.client import OnAnswer, ServiceClient
 from .app import AppClient
 from .billing import BillingClient
@@ -13,6 +14,8 @@ from .device import DeviceClient
 from .user import UserClient
 
 SERVICES = ("user", "device", "app", "billing")
+_LIVE_SECONDS = 4.5
+"""That a phone may take to answer."""
 
 
 def _nobody(service: str, entities: object, seq: int | None) -> None:
@@ -37,20 +40,21 @@ class CoreClients:
     ) -> None:
         self.identity = identity
 
-        def ask(service: str) -> ServiceClient:
+        def ask(service: str, seconds: float = timeout, breaker: Breaker | None = None) -> ServiceClient:
             return ServiceClient(
                 service,
                 url_of(service),
                 bearer=identity.token,
                 on_answer=on_answer,
                 on_unauthorized=identity.forget,
-                timeout=timeout,
+                timeout=seconds,
                 concurrency=concurrency,
                 transport=transport_of(service),
+                breaker=breaker,
             )
 
         self.user = UserClient(ask("user"))
-        self.device = DeviceClient(ask("device"))
+        self.device = DeviceClient(ask("device"), live=ask("device", _LIVE_SECONDS, Breaker(slow=_LIVE_SECONDS)))
         self.app = AppClient(ask("app"))
         self.billing = BillingClient(ask("billing"))
 
@@ -60,6 +64,6 @@ class CoreClients:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for client in (self.user, self.device, self.app, self.billing):
-            await client.http.close()
+        for client in (self.user.http, self.device, self.app.http, self.billing.http):
+            await client.close()
         await self.identity.close()

@@ -14,6 +14,8 @@ OperationKind = Literal[
 ]  # fmt: skip
 OperationState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 BatchAction = Literal["start", "stop", "reboot", "reset", "clean", "delete", "freeze", "unfreeze"]
+Command = Literal["start", "stop", "reboot", "reset", "clean", "freeze", "unfreeze"]
+"""What is asked for by a device's path of that name."""
 
 MOST_IN_BATCH = 500
 

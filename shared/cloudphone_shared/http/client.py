@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -15,6 +16,7 @@ from ..errors import DomainError, Invalid, Unavailable, decode_problem
 from ..observability.tracing import inject, span
 from .breaker import Breaker, RetryBudget
 from .context import DEADLINE_HEADER, REQUEST_ID_HEADER, remaining_seconds, request_id
+from .streams import Flow, whole
 from .wire import Http11, Httpx, Reply, Wire, WireError
 
 T = TypeVar("T")
@@ -28,6 +30,9 @@ _TIMED_OUT = "it gave no answer in time"
 _IDEMPOTENT = frozenset({"GET", "PUT", "DELETE"})
 
 
+_FULL = 507
+"""A refusal, though its status counts among the failures."""
+_LONGEST_REFUSAL = 65_536
 _LONGEST_TARGET = 65_536
 _LONGEST_HEADER = 8_000
 _UNSENDABLE = "A parameter or header is too long, or has characters that it cannot have"
@@ -57,6 +62,7 @@ class _Asked(NamedTuple):
 class ServiceClient:
     """`timeout` in seconds per read, `write_timeout` per write, cut to what remains of the request's deadline.
 
+    `patience` in seconds per step of a transfer in pieces, of which there are `flows` at once at most.
     `bearer` gives the token of calls that name none. Raises DomainError as the service refused, Unavailable when
     it gave no usable answer in time.
     """
@@ -71,7 +77,9 @@ class ServiceClient:
         on_unauthorized: Callable[[], None] | None = None,
         timeout: float = 2.0,
         write_timeout: float = 4.5,
+        patience: float = 20.0,
         concurrency: int = 64,
+        flows: int = 32,
         transport: httpx.AsyncBaseTransport | None = None,
         breaker: Breaker | None = None,
     ) -> None:
@@ -83,7 +91,9 @@ class ServiceClient:
         self._on_unauthorized = on_unauthorized
         self._timeout = timeout
         self._write_timeout = max(timeout, write_timeout)
+        self._patience = patience
         self._slots = asyncio.Semaphore(concurrency)
+        self._flows = asyncio.Semaphore(flows)
         self._retries = RetryBudget()
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
@@ -139,6 +149,75 @@ class ServiceClient:
         self._on_answer(self.service, answer.entities, answer.seq)
         return answer
 
+    async def octets(
+        self, path: str, *, params: Mapping[str, Any] | None = None, bearer: Bearer | None = None, accept: str = "*/*"
+    ) -> bytes:
+        """What the service answers to a GET, as it is."""
+        headers = _checked(await self._headers(bearer, False, {"Accept": accept}))
+        response = await self._exchange(_Asked("GET", _target(path, params), headers, None), retry=True)
+        if response.status >= 400:
+            raise self._refusal(response, own=bearer is None)
+        return response.body
+
+    @asynccontextmanager
+    async def flow(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: AsyncIterable[bytes] | None = None,
+        bearer: Bearer | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[Flow]:
+        """A transfer in pieces, either way or both; it is not repeated. `headers` name the body's type and length.
+
+        The request's deadline does not hold for it: each step has one of its own. What `body` raises rises.
+        """
+        sent = _checked(await self._headers(bearer, False, {"Accept": "*/*", **(headers or {})}))
+        target = _target(path, params)
+        async with AsyncExitStack() as stack:
+            await self._enter_flow(stack)
+            with span("http.client", service=self.service, method=method):
+                inject(sent)
+                flow = await self._begun(stack, method, target, sent, body)
+                if flow.status >= 400:
+                    refused = Reply(flow.status, await whole(flow, _LONGEST_REFUSAL), flow.headers.get("retry-after"))
+                    raise self._failure(refused) or self._refusal(refused, own=bearer is None)
+            yield _Flowing(self.service, flow)
+
+    async def _enter_flow(self, stack: AsyncExitStack) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await stack.enter_async_context(self._flows)
+        except TimeoutError:
+            raise Unavailable(self.service, "too many transfers are under way") from None
+        if not self.breaker.admits():
+            raise Unavailable(self.service, "the breaker is open")
+
+    async def _begun(
+        self,
+        stack: AsyncExitStack,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        body: AsyncIterable[bytes] | None,
+    ) -> Flow:
+        try:
+            flow = await stack.enter_async_context(self._wire.flow(method, target, headers, body, self._patience))
+        except TimeoutError:
+            self.breaker.record(ok=False, seconds=0.0)
+            raise Unavailable(self.service, _TIMED_OUT) from None
+        except WireError as error:
+            self.breaker.record(ok=False, seconds=0.0)
+            raise Unavailable(self.service, str(error)) from error
+        except BaseException:
+            self.breaker.abandon()
+            raise
+        if flow.status < 500:
+            self.breaker.record(ok=True, seconds=0.0)
+        return flow
+
     async def _headers(self, bearer: Bearer | None, body: bool, more: Mapping[str, str] | None) -> dict[str, str]:
         headers = {"Accept": "application/json", **(more or {})}
         if body:
@@ -158,7 +237,7 @@ class ServiceClient:
             left = remaining_seconds()
             if not retry or (left is not None and left < 0.05) or self.breaker.state != "closed":
                 raise
-            if error.reason == _TIMED_OUT or not self._retries.spend():
+            if error.reason == _TIMED_OUT or error.service != self.service or not self._retries.spend():
                 raise
         return await self._once(asked)
 
@@ -182,12 +261,22 @@ class ServiceClient:
         except WireError as error:
             self.breaker.record(ok=False, seconds=time.monotonic() - started)
             raise Unavailable(self.service, str(error)) from error
+        if (failure := self._failure(response)) is not None:
+            raise failure
         # A write may take long by its nature; only reads show that a service has become slow.
-        seconds = time.monotonic() - started if asked.method == "GET" else 0.0
-        self.breaker.record(ok=response.status < 500, seconds=seconds)
-        if response.status >= 500:
-            raise Unavailable(self.service, f"it answered {response.status}")
+        self.breaker.record(ok=True, seconds=time.monotonic() - started if asked.method == "GET" else 0.0)
         return response
+
+    def _failure(self, response: Reply) -> Unavailable | None:
+        """What an answer from 500 on means, told to the breaker. Who lacked another's answer lives itself."""
+        if response.status < 500 or response.status == _FULL:
+            return None
+        beyond = _beyond(response)
+        if beyond is None or beyond.service == self.service:
+            self.breaker.record(ok=False, seconds=0.0)
+            return Unavailable(self.service, f"it answered {response.status}")
+        self.breaker.record(ok=True, seconds=0.0)
+        return beyond
 
     async def _within(self, seconds: float, asked: _Asked) -> Reply:
         async with asyncio.timeout(seconds) as limit, self._slots:
@@ -222,6 +311,37 @@ class ServiceClient:
             return decoder.decode(response.body)
         except msgspec.MsgspecError as error:
             raise Unavailable(self.service, f"its answer is not what its contract says: {error}") from error
+
+
+class _Flowing:
+    """A transfer that has begun: what goes wrong from here on is said as everywhere."""
+
+    def __init__(self, service: str, flow: Flow) -> None:
+        self._service, self._flow = service, flow
+        self.status, self.headers = flow.status, flow.headers
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Raises Unavailable."""
+        try:
+            async for piece in self._flow.pieces():
+                yield piece
+        except TimeoutError:
+            raise Unavailable(self._service, _TIMED_OUT) from None
+        except WireError as error:
+            raise Unavailable(self._service, str(error)) from error
+
+
+def _beyond(response: Reply) -> Unavailable | None:
+    """Who it was that gave the service no answer, where it says so."""
+    try:
+        problem = decode_problem(response.body)
+    except msgspec.MsgspecError:
+        return None
+    named: object = problem.members.get("service")
+    if problem.status != 503 or not isinstance(named, str):
+        return None
+    wait = response.retry_after
+    return Unavailable(named, problem.detail, retry_after=float(wait) if wait and wait.isdigit() else 1.0)
 
 
 def _target(path: str, params: Mapping[str, Any] | None) -> str:

@@ -1,7 +1,9 @@
 """How a BFF's operations are declared and documented."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -10,12 +12,25 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import ScalarRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import Components, OpenAPI, SecurityScheme, Tag
+from litestar.openapi.spec import (
+    Components,
+    OpenAPI,
+    OpenAPIFormat,
+    OpenAPIMediaType,
+    OpenAPIType,
+    Operation,
+    RequestBody,
+    Schema,
+    SecurityScheme,
+    Tag,
+)
 from litestar.params import HeaderParameter
+from litestar.types import Receive, Scope, Send
 
 from .app import PUBLIC
 from .preconditions import etag
 from .problems import problems
+from .streams import Flow
 
 T = TypeVar("T")
 
@@ -48,9 +63,64 @@ def shows(shape: type[msgspec.Struct], *refusals: int) -> dict[int, ResponseSpec
     return {200: view, 304: unchanged, **problems(*refusals)}
 
 
+PICTURE = {200: ResponseSpec(bytes, media_type="image/png", description="A PNG", generate_examples=False)}
+"""For the `responses` of a handler that answers a picture."""
+OCTETS = {
+    200: ResponseSpec(bytes, media_type="application/octet-stream", description="The content", generate_examples=False)
+}
+"""For the `responses` of a handler that answers a file."""
+
+
+def octets_in(media_type: str = "application/octet-stream") -> type[Operation]:
+    """The `operation_class` of a handler that reads its body in pieces, which Litestar cannot see."""
+
+    @dataclass
+    class OfOctets(Operation):
+        def __post_init__(self) -> None:
+            content = {
+                media_type: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY))
+            }
+            self.request_body = RequestBody(content=content, required=True)
+
+    return OfOctets
+
+
 def created(path: str, resource: T) -> Response[T]:
     """201 with the place where the new resource is."""
     return Response(resource, status_code=201, headers={"Location": path})
+
+
+def accepted(path: str, operation: T) -> Response[T]:
+    """202 with the place where one can see how far it is."""
+    return Response(operation, status_code=202, headers={"Location": path})
+
+
+class Passing:
+    """An answer that comes in pieces from a service, and is passed on as they come: an ASGI app.
+
+    `headers` name those of the service's that are passed on, beside `given`.
+    """
+
+    def __init__(
+        self,
+        flow: AbstractAsyncContextManager[Flow],
+        *,
+        headers: Iterable[str] = ("content-type", "content-length"),
+        given: Mapping[str, str] | None = None,
+    ) -> None:
+        self._flow = flow
+        self._names = tuple(headers)
+        self._given = dict(given or {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises what the service refuses with, before anything was sent."""
+        async with self._flow as flow:
+            passed = {name: flow.headers[name] for name in self._names if name in flow.headers} | self._given
+            headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in passed.items()]
+            await send({"type": "http.response.start", "status": flow.status, "headers": headers})
+            async for piece in flow.pieces():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def name_version(response: Any) -> Any:

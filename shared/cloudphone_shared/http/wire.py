@@ -7,19 +7,20 @@ took (docs/decisions/0012). An httpx transport stands in for it where a test, or
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import httptools
 import httpx
 
+from .streams import Flow, WireError, flowing, flowing_by, sent
+
+__all__ = ["Http11", "Httpx", "Reply", "Wire", "WireError"]
+
 _IDLE_SECONDS = 15.0
 _REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
-
-
-class WireError(Exception):
-    """The exchange failed: no connection, a connection lost, or no HTTP."""
 
 
 class Reply(NamedTuple):
@@ -34,6 +35,13 @@ class Wire(Protocol):
 
         Raises WireError, TimeoutError.
         """
+        ...
+
+    def flow(
+        self, method: str, target: str, headers: Mapping[str, str], body: AsyncIterable[bytes] | None, patience: float
+    ) -> AbstractAsyncContextManager[Flow]:
+        """As `exchange`, in pieces both ways; what it raises is said in `streams`. A body whose Content-Length is not
+        among the headers goes out in chunks."""
         ...
 
     async def close(self) -> None: ...
@@ -62,6 +70,19 @@ class Http11:
                 if method not in _REPEATABLE:
                     raise
         return await self._ask(await self._opened(), packed)
+
+    def flow(
+        self, method: str, target: str, headers: Mapping[str, str], body: AsyncIterable[bytes] | None, patience: float
+    ) -> AbstractAsyncContextManager[Flow]:
+        chunked = body is not None and "Content-Length" not in headers
+        more = {"Transfer-Encoding": "chunked"} if chunked else {}
+        if body is None and method not in ("GET", "HEAD", "DELETE"):
+            more = {"Content-Length": "0"}
+        head = self._head(method, target, {**headers, **more, "Connection": "close"})
+        return flowing(
+            self._host, self._port, self._tls, head, body,
+            chunked=chunked, bodiless=method == "HEAD", patience=patience,
+        )  # fmt: skip
 
     async def close(self) -> None:
         while self._idle:
@@ -98,11 +119,14 @@ class Http11:
         return None
 
     def _packed(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+        if body is not None or method not in ("GET", "DELETE"):
+            headers = {**headers, "Content-Length": str(len(body or b""))}
+        return self._head(method, target, headers) + (body or b"")
+
+    def _head(self, method: str, target: str, headers: Mapping[str, str]) -> bytes:
         lines = [f"{method} {self._prefix}{target} HTTP/1.1", f"Host: {self._authority}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        if body is not None or method not in ("GET", "DELETE"):
-            lines.append(f"Content-Length: {len(body or b'')}")
-        return "\r\n".join((*lines, "", "")).encode("ascii") + (body or b"")
+        return "\r\n".join((*lines, "", "")).encode("ascii")
 
 
 class _Closed(WireError):
@@ -193,6 +217,14 @@ class Httpx:
         except httpx.HTTPError as error:
             raise WireError(f"{type(error).__name__}: {error}") from error
         return Reply(response.status_code, content, response.headers.get("Retry-After"))
+
+    def flow(
+        self, method: str, target: str, headers: Mapping[str, str], body: AsyncIterable[bytes] | None, patience: float
+    ) -> AbstractAsyncContextManager[Flow]:
+        content = None if body is None else sent(body)
+        return flowing_by(
+            self._transport, httpx.Request(method, self._base_url + target, headers=dict(headers), content=content)
+        )
 
     async def close(self) -> None:
         await self._transport.aclose()

@@ -1,0 +1,35 @@
+"""A copy of what is on one of the caller's devices."""
+
+from uuid import UUID
+
+from litestar import Response, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from cloudphone_shared.auth import Caller, passing_on
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts.phone import SnapshotCreate
+from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.operations import IdempotencyKey, accepted
+from cloudphone_shared.http.problems import problems
+
+from ..operations import MyOperation
+
+
+@post(
+    "/my/devices/{device_id:uuid}/snapshots",
+    status_code=202,
+    tags=["devices"],
+    guards=[requires("devices:write")],
+    responses=problems(404, 409, 413, 415, 422),
+)
+async def create_my_snapshot(
+    device_id: FromPath[UUID],
+    data: JSONBody[SnapshotCreate],
+    core: NamedDependency[CoreClients],
+    caller: NamedDependency[Caller],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[MyOperation]:
+    """Copies what is on one of the caller's devices, which must be stopped."""
+    operation = await core.device.create_snapshot(device_id, data, passing_on(caller), idempotency_key=idempotency_key)
+    return accepted(f"/my/operations/{operation.id}", MyOperation.of(operation))
