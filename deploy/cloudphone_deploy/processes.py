@@ -50,6 +50,7 @@ UNITS: dict[str, tuple[Unit, ...]] = {
     "device-worker": (_worker("cloudphone_core.device"),),
     "app": (_http("cloudphone_core.app"),),
     "app-worker": (_worker("cloudphone_core.app"),),
+    "phones": (Unit("worker", "cloudphone_deploy.phones:run"),),
     "billing": (_http("cloudphone_core.billing"),),
     "billing-worker": (_worker("cloudphone_core.billing"),),
     "cache-worker": (_http("cloudphone_cache.platform"), _worker("cloudphone_cache.platform")),

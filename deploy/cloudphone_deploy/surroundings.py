@@ -11,10 +11,12 @@ from cloudphone_deploy.errors import CommandError
 from cloudphone_deploy.folder import DataFolder, Secrets
 from cloudphone_shared.settings import (
     PORTS,
+    AppStorage,
     Auth,
     BusSettings,
     CacheWorkerSettings,
     Databases,
+    Devices,
     Front,
     Limits,
     Network,
@@ -44,6 +46,8 @@ SETTINGS = (
     Telemetry,
     WarmupSettings,
     CacheWorkerSettings,
+    Devices,
+    AppStorage,
 )
 
 
@@ -59,7 +63,7 @@ def data_folder(given: Path | None = None) -> DataFolder:
     return DataFolder(given or Path(load(Runner).data))
 
 
-def surroundings(secrets: Secrets, env: Mapping[str, str] | None = None) -> Surroundings:
+def surroundings(folder: DataFolder, env: Mapping[str, str] | None = None) -> Surroundings:
     """Raises CommandError. Nothing that is set is changed; a server whose URL is set is not embedded."""
     env = dict(os.environ if env is None else env)
     base = load(Network, env=env).port_base
@@ -68,9 +72,9 @@ def surroundings(secrets: Secrets, env: Mapping[str, str] | None = None) -> Surr
         if setting.origin == "unreadable":
             raise CommandError(f"{setting.problem}.")
     unset = {setting.variable for setting in settings if setting.origin in ("default", "missing")}
-    given = {name: value for name, value in _ours(secrets, base).items() if name in unset}
+    given = {name: value for name, value in _ours(folder.load_secrets(), base).items() if name in unset}
     return Surroundings(
-        env=env | given | {"CLOUDPHONE_PORT_BASE": str(base)},
+        env=env | given | {"CLOUDPHONE_PORT_BASE": str(base), "CLOUDPHONE_DATA": str(folder.path)},
         port_base=base,
         embedded=tuple(name for name, urls in _needed(unset).items() if urls & given.keys()),
     )
@@ -78,13 +82,13 @@ def surroundings(secrets: Secrets, env: Mapping[str, str] | None = None) -> Surr
 
 def of_running(folder: DataFolder) -> dict[str, str]:
     """The environment for a command beside the installation that uses `folder`; the plain one when there is none."""
+    env = {**os.environ, "CLOUDPHONE_DATA": str(folder.path)}
     if not folder.secrets.exists():
-        return dict(os.environ)
+        return env
     holder = folder.holder()
-    env = dict(os.environ)
     if holder:
         env.setdefault("CLOUDPHONE_PORT_BASE", str(holder.port_base))
-    return surroundings(folder.load_secrets(), env).env
+    return surroundings(folder, env).env
 
 
 def _ours(secrets: Secrets, base: int) -> dict[str, str]:
@@ -97,13 +101,20 @@ def _ours(secrets: Secrets, base: int) -> dict[str, str]:
         "CLOUDPHONE_FRESHNESS_KEY": secrets.freshness_key,
         "CLOUDPHONE_CURSOR_KEY": secrets.cursor_key,
         "CLOUDPHONE_SERVICE_CLIENTS": json.dumps(secrets.service_clients),
+        "CLOUDPHONE_DEPLOYMENT_ID": secrets.deployment_id,
+        "CLOUDPHONE_ADB_SERVER": f"127.0.0.1:{base + PORTS['adb']}",
     }
 
 
 def _needed(unset: set[str]) -> dict[str, set[str]]:
     """By embedded server, the variables that point at it unless set. Core is needed while a service has no own URL."""
-    in_core = {f"CLOUDPHONE_{service}_DATABASE_URL" for service in ("USER", "DEVICE", "APP", "CACHE")}
+    in_core = {f"CLOUDPHONE_{service}_DATABASE_URL" for service in ("USER", "DEVICE", "APP", "SCHEDULER", "CACHE")}
     databases = {"CLOUDPHONE_BILLING_DATABASE_URL"}
     if in_core & unset:
         databases.add("CLOUDPHONE_CORE_DATABASE_URL")
-    return {"postgres": databases, "valkey": {"CLOUDPHONE_REDIS_URL"}, "nats": {"CLOUDPHONE_BUS_URL"}}
+    return {
+        "postgres": databases,
+        "valkey": {"CLOUDPHONE_REDIS_URL"},
+        "nats": {"CLOUDPHONE_BUS_URL"},
+        "adb": {"CLOUDPHONE_ADB_SERVER"},
+    }

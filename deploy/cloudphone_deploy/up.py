@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,15 +20,17 @@ from cloudphone_deploy.folder import DataFolder, refusing, write_private
 from cloudphone_deploy.nursery import Nursery
 from cloudphone_deploy.supervisor import Program, Supervisor, launched, tail
 from cloudphone_deploy.surroundings import Surroundings, surroundings
-from cloudphone_shared.settings import PORTS, Network, load
+from cloudphone_shared.settings import PORTS, Devices, Network, PhonesSettings, load
 
 SERVERS = {
     "postgres": (embedded.postgres, "PostgreSQL"),
     "valkey": (embedded.valkey, "Valkey"),
     "nats": (embedded.nats, "NATS JetStream"),
+    "adb": (embedded.adb, "adb"),
 }
 
 PROCESSES = {
+    "phones": ("phones",),
     "user": ("user", "user-worker"),
     "device": ("device", "device-worker"),
     "app": ("app", "app-worker"),
@@ -38,10 +41,13 @@ PROCESSES = {
 }
 """Each process and what it serves: a service lives with its worker."""
 
+SERVICES = [name for name in PROCESSES if name in PORTS and not name.startswith("bff-")]
+"""Those that others may ask, beside the BFFs."""
+
 STOP_ORDER = (
     ["bff-admin", "bff-user"],
     ["user", "device", "app", "billing", "cache-worker"],
-    ["nats", "valkey"],
+    ["phones", "adb", "nats", "valkey"],
     ["postgres"],
 )
 
@@ -54,8 +60,8 @@ async def up(
 ) -> None:
     """Runs until SIGINT, SIGTERM or SIGHUP. Raises CommandError for whatever keeps it from starting."""
     with folder.opened(load(Network).port_base):
-        made = surroundings(folder.load_secrets())
-        processes = {} if servers_only else PROCESSES
+        made = surroundings(folder)
+        processes = dict[str, Sequence[str]]() if servers_only else _processes(made)
         await _free_ports(folder, made, processes)
         installation = Installation(folder, made, processes, announcement)
         try:
@@ -93,7 +99,10 @@ class Installation:
             with self._announcement.step("Preparing the databases", "Databases made, migrated and filled"):
                 self._demo = await self._prepare(with_demo)
             with self._announcement.step(f"Starting {', '.join(self._processes)}", "Services, workers and BFFs"):
-                await _all(self._supervisor.start(self._process(name)) for name in self._processes)
+                if "phones" in self._processes:
+                    await self._supervisor.start(self._phones())
+                others = [name for name in self._processes if name != "phones"]
+                await _all(self._supervisor.start(self._process(name)) for name in others)
         self._announcement.ready(self._up(), str(self._folder.logs), self._demo.device)
         # After the text, because who waits for the file shows the text then.
         self._ready = True
@@ -125,6 +134,25 @@ class Installation:
         command = ["serve", *self._processes[name]]
         return Program(name=name, command=command, ready=ready, env=self._made.env, nursery=self._nursery)
 
+    def _phones(self) -> Program:
+        socket = Path(load(PhonesSettings, env=self._made.env).phones_socket)
+
+        def prepare() -> None:
+            with refusing(socket):
+                socket.unlink(missing_ok=True)
+
+        async def ready() -> bool:
+            return _listens(socket)
+
+        return Program(
+            name="phones",
+            command=["serve", "phones"],
+            ready=ready,
+            env=self._made.env,
+            prepare=prepare,
+            nursery=self._nursery,
+        )
+
     async def _prepare(self, with_demo: bool) -> Demo:
         log, answer = self._folder.logs / "prepare.log", self._folder.path / "demo.json"
         log.unlink(missing_ok=True)
@@ -143,7 +171,7 @@ class Installation:
         return Up(
             bff_admin=self._network.url_of("bff-admin"),
             bff_user=self._network.url_of("bff-user"),
-            services={name: self._network.url_of(name) for name in self._processes if not name.startswith("bff-")},
+            services={name: self._network.url_of(name) for name in self._processes if name in SERVICES},
             accounts=self._demo.accounts,
             pids={"supervisor": os.getpid(), **self._nursery_pid(), **self._supervisor.pids()},
         )
@@ -182,8 +210,18 @@ def down(folder: DataFolder, *, within: float = 40.0) -> bool:
     raise CommandError(f"Process {holder.pid} does not stop: look at {folder.logs}.")
 
 
+def _processes(made: Surroundings) -> dict[str, Sequence[str]]:
+    simulated = load(Devices, env=made.env).provider == "simulated"
+    return {name: units for name, units in PROCESSES.items() if simulated or name != "phones"}
+
+
+def _listens(socket: Path) -> bool:
+    """Of a socket that was removed before its process began."""
+    return socket.exists()
+
+
 async def _free_ports(folder: DataFolder, made: Surroundings, processes: Iterable[str]) -> None:
-    wanted = {name: made.port_base + PORTS[name] for name in (*made.embedded, *processes)}
+    wanted = {name: made.port_base + PORTS[name] for name in (*made.embedded, *processes) if name in PORTS}
     end = time.monotonic() + (LEFT_OVER_SECONDS if folder.up.exists() or folder.postgres.exists() else 0)
     while any(ports.taken(port) for port in wanted.values()) and time.monotonic() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.1)

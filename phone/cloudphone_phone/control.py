@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+import os
+from collections.abc import AsyncGenerator, Generator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ from .faults import Faults
 from .volume import Copied
 
 _LONGEST_LINE = 8 << 20
+_LONGEST_ADDRESS = 100
+"""The system takes 107 bytes, and a data folder may lie deep."""
 
 
 class Create(msgspec.Struct, tag="create"):
@@ -83,7 +86,8 @@ async def controlled(farm: Phones, socket: Path) -> AsyncGenerator[None]:
             talking.discard(task)
             writer.close()
 
-    server = await asyncio.start_unix_server(talk, socket, limit=_LONGEST_LINE)
+    with _short(socket) as address:
+        server = await asyncio.start_unix_server(talk, address, limit=_LONGEST_LINE)
     _restrict(socket)
     try:
         yield
@@ -129,6 +133,19 @@ async def _do(farm: Phones, asked: Asked) -> Any:
             return await farm.remove_volume(volume)
         case FindVolumes(labels):
             return await farm.volumes(labels)
+
+
+@contextlib.contextmanager
+def _short(socket: Path) -> Generator[str]:
+    """Its path as the system takes it: a long one goes by its folder's descriptor."""
+    if len(os.fsencode(socket)) <= _LONGEST_ADDRESS:
+        yield str(socket)
+        return
+    folder = os.open(socket.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{socket.name}"
+    finally:
+        os.close(folder)
 
 
 def _restrict(path: Path) -> None:
@@ -190,7 +207,8 @@ class RemoteFarm:
     async def _ask(self, asked: Asked, kind: Any) -> Any:
         """Raises FarmRefused and FarmAway."""
         try:
-            reader, writer = await asyncio.open_unix_connection(self._socket, limit=_LONGEST_LINE)
+            with _short(self._socket) as address:
+                reader, writer = await asyncio.open_unix_connection(address, limit=_LONGEST_LINE)
             try:
                 writer.write(msgspec.json.encode(asked) + b"\n")
                 line = await reader.readline()

@@ -199,6 +199,58 @@ class CacheWorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     warmed_bffs: list[str] = msgspec.field(default_factory=lambda: ["bff-admin", "bff-user"])
 
 
+class PhonesSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The farm of simulated phones: the folder it keeps them in, and the UNIX socket it takes orders at; by default
+    `farm` and `farm/control` in the data folder.
+    """
+
+    data: str = ".cloudphone"
+    phones_folder: str = ""
+    phones_socket: str = ""
+
+    def __post_init__(self) -> None:
+        _default(self, "phones_folder", f"{self.data}/farm")
+        _default(self, "phones_socket", f"{self.phones_folder}/control")
+
+
+class Devices(PhonesSettings, frozen=True, kw_only=True):
+    """What devices are: simulated phones, or containers of Docker Engine.
+
+    `deployment_id` tells our containers and volumes from those of others on the same engine or farm. `adb_server` is
+    `host:port`. `docker_url` unset: the engine that the Docker command line would use; `docker_image` is for templates
+    that name none. `device_node_names`: whose phones this device worker looks after; `*` is every node.
+    `apk_cache_bytes`: what it keeps at most of the APKs it installed.
+    """
+
+    port_base: Port = 30_000
+    provider: Literal["simulated", "docker"] = "simulated"
+    deployment_id: str = "local"
+    adb_server: str = ""
+    docker_url: str | None = None
+    docker_image: str | None = None
+    device_node_names: list[str] = msgspec.field(default_factory=lambda: ["*"])
+    apk_cache_folder: str = ""
+    apk_cache_bytes: Positive = 4 << 30
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _default(self, "adb_server", f"127.0.0.1:{self.port_base + PORTS['adb']}")
+        _default(self, "apk_cache_folder", f"{self.data}/apk-cache")
+
+
+class AppStorage(msgspec.Struct, frozen=True, kw_only=True):
+    """Where APKs are kept: `file://` with a path, by default `apps` in the data folder, or what obstore reads, such as
+    `s3://bucket/prefix?endpoint=…`. `upload_limit_bytes` is the most that one may have.
+    """
+
+    data: str = ".cloudphone"
+    app_storage_url: Secret = Secret()
+    upload_limit_bytes: Positive = 4 << 30
+
+    def __post_init__(self) -> None:
+        _default(self, "app_storage_url", Secret(f"file://{Path(self.data, 'apps').absolute()}"))
+
+
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """One setting as it stands. `value` has secrets hidden; `problem` is what keeps it from being read, or None."""
 

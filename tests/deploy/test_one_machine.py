@@ -156,7 +156,7 @@ async def test_down_stops_what_up_detached_started_and_up_resumes(machine: Calla
     told = json.loads(started.stdout)
     assert told == json.loads(one.folder.up.read_text())
     assert told["bffAdmin"] == f"http://127.0.0.1:{one.base + 10}"
-    assert set(told["pids"]) == {"supervisor", "postgres", "valkey", "nats"}
+    assert set(told["pids"]) == {"supervisor", "postgres", "valkey", "nats", "adb"}
     assert all(psutil.pid_exists(pid) for pid in told["pids"].values())
     database = await one.database()
     await database.execute("CREATE TABLE kept (id int)")
@@ -215,6 +215,7 @@ async def test_a_server_whose_url_is_set_is_not_started(machine: Callable[..., M
         CLOUDPHONE_REDIS_URL="redis://elsewhere:6379/0",
         CLOUDPHONE_CORE_DATABASE_URL="postgresql://elsewhere/core",
         CLOUDPHONE_BILLING_DATABASE_URL="postgresql://elsewhere/billing",
+        CLOUDPHONE_ADB_SERVER="elsewhere:5037",
     )
     assert set((await one.up())["pids"]) == {"supervisor", "nats"}
 

@@ -17,8 +17,11 @@ from unittest.mock import patch
 import httpx
 import psutil
 import pytest
+from adbutils import AdbClient, AdbError
+from anyio import to_thread
 
 from cloudphone_deploy.cli import main
+from cloudphone_phone import Model, Plan, RemoteFarm
 from tests.conditions import eventually
 from tests.deploy.test_one_machine import Machine
 from tests.servers import Guard
@@ -131,6 +134,32 @@ async def test_what_is_killed_comes_back(machine: Machine, name: str) -> None:
             return all(answer.status_code == 200 for answer in answers)
 
         await eventually(all_ready, within=HEALTHY, every=0.1)
+
+
+async def test_a_phone_outlives_the_process_that_runs_it(machine: Machine) -> None:
+    farm = RemoteFarm(machine.folder.path / "farm" / "control")
+    await farm.create(Plan(name="mine", volume="mine", model=Model(boot_seconds=0.0), labels={"deployment": "other"}))
+    phone = await farm.start("mine")
+
+    async def adb_reads_its_model() -> bool:
+        adb = AdbClient("127.0.0.1", machine.base + 23)
+        return (await to_thread.run_sync(model_of, adb, f"{phone.host}:{phone.port}")) == Model().name
+
+    await eventually(adb_reads_its_model, within=HEALTHY)
+    before = up(machine)["pids"]["phones"]
+    os.kill(before, signal.SIGKILL)
+    await eventually(lambda: up(machine)["pids"]["phones"] != before, within=HEALTHY)
+    await eventually(adb_reads_its_model, within=HEALTHY)
+    await farm.remove("mine")
+
+
+def model_of(adb: AdbClient, address: str) -> str | None:
+    """None while adb does not reach it."""
+    try:
+        adb.connect(address, timeout=30)
+        return adb.device(address).prop.model
+    except (AdbError, OSError):
+        return None
 
 
 async def test_the_commands_find_the_installation_by_its_folder(machine: Machine) -> None:

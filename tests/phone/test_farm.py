@@ -159,6 +159,17 @@ async def test_who_asks_a_farm_that_is_not_there_is_told(tmp_path: Path) -> None
         await RemoteFarm(tmp_path / "control").find({})
 
 
+async def test_a_farm_may_lie_deep(tmp_path: Path) -> None:
+    deep = tmp_path / ("deep" * 30)
+    farm = Farm(deep)
+    await farm.open()
+    async with controlled(farm, deep / "control"):
+        assert await RemoteFarm(deep / "control").find({}) == []
+    await farm.close()
+    with pytest.raises(FarmAway):
+        await RemoteFarm(deep / "control").find({})
+
+
 async def test_the_control_answers_nonsense_with_a_refusal(tmp_path: Path) -> None:
     farm = Farm(tmp_path / "farm")
     await farm.open()

@@ -24,7 +24,7 @@ def phone(
     *,
     port: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65535))] = USUAL_PORT,
     volume: Annotated[
-        Path | None, Parameter(help="What the phone remembers; by default `phones/PORT` in the data folder.")
+        Path | None, Parameter(help="What the phone remembers; by default `phone-PORT` in the data folder.")
     ] = None,
     data: Data = None,
     boot_seconds: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 2.0,
@@ -46,7 +46,7 @@ def phone(
     configure_logging(telemetry.log_level, telemetry.log_format)
     ports.require_free({"the phone": port}, advice="choose another with --port")
     simulated = Phone(
-        volume or data_folder(data).path / "phones" / str(port),
+        volume or data_folder(data).path / f"phone-{port}",
         model=Model(serial=f"CP{port}", boot_seconds=boot_seconds),
         port=port,
         faults=Faults(

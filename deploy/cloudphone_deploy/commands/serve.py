@@ -24,7 +24,8 @@ def serve(
     """Run any set of processes in this one, until SIGTERM or Ctrl-C.
 
     Names: `user`, `device`, `app`, `billing` (HTTP), each with a `-worker` (outbox relay, subscribers, timers),
-    `cache-worker`, `bff-admin`, `bff-user`. Beside a running `cloudphone up` it joins that one's servers.
+    `phones` (the farm of simulated phones), `cache-worker`, `bff-admin`, `bff-user`. Beside a running `cloudphone up`
+    it joins that one's servers.
 
     For example:
 

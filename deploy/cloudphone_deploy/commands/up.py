@@ -33,9 +33,10 @@ def up(
 ) -> None:
     """Run the whole platform on this machine, until Ctrl-C or `cloudphone down`.
 
-    Starts PostgreSQL, Valkey and NATS (each only while its URL is not set), creates and migrates the databases, fills
-    them with demo data when they are empty, starts all services, workers and both BFFs, starts again what crashes, and
-    tells the addresses, which scripts find in `.cloudphone/up.json`. The same command resumes with the data kept.
+    Starts PostgreSQL, Valkey, NATS and adb (each only while its URL is not set), creates and migrates the databases,
+    fills them with demo data when they are empty, starts simulated phones, all services, workers and both BFFs, starts
+    again what crashes, and tells the addresses, which scripts find in `.cloudphone/up.json`. The same command resumes
+    with the data kept.
 
     For example:
 

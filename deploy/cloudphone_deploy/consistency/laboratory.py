@@ -210,7 +210,7 @@ class Laboratory:
         self._store = store.store(self.kind, self.folder, secrets, self._base)
         self.shares = self._store.shares
         self.write_feeds_of(SERVICES)
-        self.environment = surroundings(secrets, self._given()).env
+        self.environment = surroundings(self.folder, self._given()).env
         command = [sys.executable, "-m", clocks.__name__, *self._program]
         self._nursery = Nursery(launched(command), self.environment, self.folder.logs / "nursery.log")
         await self._nursery.open()
