@@ -29,7 +29,7 @@ class Stream:
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
-        self._left = b""
+        self._left: bytes = b""
 
     def read(self, size: int) -> bytes:
         parts, wanted = list[bytes](), size
