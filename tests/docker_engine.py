@@ -24,13 +24,17 @@ from cloudphone_phone import Model, Phone
 async def main():
     phone = Phone(Path("/data/phone"), model=Model(boot_seconds=0.1), host="0.0.0.0", port=5555)
     told = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, told.set)
+    loop.add_signal_handler(signal.SIGUSR1, phone.crash)
     await phone.start()
     await phone.until("running")
     Path("/booted").touch()
     ends = [asyncio.ensure_future(each) for each in (told.wait(), phone.until("off", "crashed"))]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    crashed = phone.state == "crashed"
     await phone.stop()
+    sys.exit(crashed)
 
 asyncio.run(main())
 """
@@ -108,16 +112,16 @@ class DockerEngine(Server):
 
 def _fill(image: tarfile.TarFile) -> None:
     interpreter, roots = Path(sys.executable).resolve(), _roots()
+    shell = Path(program("busybox", "/usr/bin", "/bin")).resolve()
     needed = [interpreter, *_python(), *_packages(roots)]
     extensions = [path for path in needed if ".so" in path.suffixes]
-    for path in sorted({os.path.normpath(each) for each in [*needed, *_libraries([interpreter, *extensions])]}):
+    for path in sorted({os.path.normpath(each) for each in [*needed, *_libraries([interpreter, shell, *extensions])]}):
         image.add(path, recursive=False)
     search = ":".join(sorted({str(root.parent) for root in roots}))
     start = f"export PYTHONPATH={search} LD_LIBRARY_PATH={sysconfig.get_config_var('LIBDIR')}\n"
     _put(image, "code/init.py", _INIT)
     _put(image, "init", f"#!/bin/sh\n{start}exec {interpreter} -B /code/init.py\n", 0o755)
     _put(image, "system/bin/getprop", "#!/bin/sh\n[ -e /booted ] && echo 1\n", 0o755)
-    shell = Path(program("busybox", "/usr/bin", "/bin")).resolve()
     for name in ("bin/sh", "system/bin/sh"):
         _put(image, name, shell.read_bytes(), 0o755)
 

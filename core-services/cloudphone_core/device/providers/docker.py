@@ -27,7 +27,8 @@ REDROID = "redroid/redroid:{android_version}.0.0-latest"
 
 _VOLUME = "cloudphone.volume"
 _CARRIER = {"cloudphone.role": "carrier"}
-_ENDED_AS_TOLD = frozenset({0, 143})
+# Android takes no notice of SIGTERM, so that a stop ends with SIGKILL.
+_ENDED_AS_TOLD = frozenset({0, 137, 143})
 _EXITED = re.compile(r"Exited \((\d+)\)")
 _CHUNK = 1 << 20
 
@@ -45,6 +46,8 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     network: str | None = None
     privileged: bool = True
     pids: int = 4096
+    stop_seconds: int = 10
+    health_seconds: int = 5
     timeout_seconds: int = 60
     threads: int = 16
 
@@ -64,10 +67,10 @@ class DockerProvider:
         return await self._act(container_id, lambda api: api.start(container_id))
 
     async def stop(self, container_id: str) -> Container:
-        return await self._act(container_id, lambda api: api.stop(container_id, timeout=10))
+        return await self._act(container_id, lambda api: api.stop(container_id, timeout=self._engine.stop_seconds))
 
     async def reboot(self, container_id: str) -> Container:
-        return await self._act(container_id, lambda api: api.restart(container_id, timeout=10))
+        return await self._act(container_id, lambda api: api.restart(container_id, timeout=self._engine.stop_seconds))
 
     async def remove(self, container_id: str) -> None:
         def remove(api: Api) -> None:
@@ -186,7 +189,7 @@ class DockerProvider:
             hostname=plan.name[:63],
             ports=[(ADBD.partition("/")[0], "tcp")],
             labels={**plan.labels, _VOLUME: plan.volume},
-            healthcheck=_HEALTH,
+            healthcheck=_health_check(engine.health_seconds),
             host_config=host,
         )
 
@@ -238,7 +241,9 @@ class DockerProvider:
             name=found["Name"].removeprefix("/"),
             volume=labels.get(_VOLUME, ""),
             labels=labels,
-            state=_state(state["Status"], state["ExitCode"], health.get("Status")),
+            state="crashed"
+            if state["OOMKilled"] and not state["Running"]
+            else _state(state["Status"], state["ExitCode"], health.get("Status")),
             address=self._address(found["NetworkSettings"]) if state["Running"] else None,
             created_at=_moment(found["Created"]),
         )
@@ -270,13 +275,15 @@ class DockerProvider:
         return (bound[0]["HostIp"], int(bound[0]["HostPort"])) if bound else None
 
 
-_HEALTH: Mapping[str, Any] = {
-    "test": ["CMD", "/system/bin/sh", "-c", '[ "$(/system/bin/getprop sys.boot_completed)" = 1 ]'],
-    "interval": 5 * 10**9,
-    "timeout": 3 * 10**9,
-    "start_period": 60 * 10**9,
-    "retries": 3,
-}
+def _health_check(every: int) -> Mapping[str, Any]:
+    second = 10**9
+    return {
+        "test": ["CMD", "/system/bin/sh", "-c", '[ "$(/system/bin/getprop sys.boot_completed)" = 1 ]'],
+        "interval": every * second,
+        "timeout": 3 * second,
+        "start_period": 60 * second,
+        "retries": 3,
+    }
 
 
 def _boot_arguments(plan: ContainerPlan) -> list[str]:
