@@ -218,7 +218,9 @@ class Devices(PhonesSettings, frozen=True, kw_only=True):
 
     `deployment_id` tells our containers and volumes from those of others on the same engine or farm. `adb_server` is
     `host:port`. `docker_url` unset: the engine that the Docker command line would use; `docker_image` is for templates
-    that name none. `device_node_names`: whose phones this device worker looks after; `*` is every node.
+    that name none, with `{android_version}` for the template's. `docker_network`: a network on whose internal addresses
+    phones are reached, instead of ports on loopback. `docker_privileged`: as Android's binder needs.
+    `device_node_names`: whose phones this device worker looks after; `*` is every node.
     `apk_cache_bytes`: what it keeps at most of the APKs it installed.
     """
 
@@ -228,6 +230,8 @@ class Devices(PhonesSettings, frozen=True, kw_only=True):
     adb_server: str = ""
     docker_url: str | None = None
     docker_image: str | None = None
+    docker_network: str | None = None
+    docker_privileged: bool = True
     device_node_names: list[str] = msgspec.field(default_factory=lambda: ["*"])
     apk_cache_folder: str = ""
     apk_cache_bytes: Positive = 4 << 30

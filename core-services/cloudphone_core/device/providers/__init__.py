@@ -1,25 +1,26 @@
 """Where phones come from: containers of one kind or another behind one interface."""
 
+import os
 from pathlib import Path
-from typing import Protocol
 
+from cloudphone_shared.settings import Devices
+
+from .docker import REDROID, SOCKET, DockerProvider, Engine
 from .port import Provider
 from .simulated import SimulatedProvider
 
 
-class ProviderSettings(Protocol):
-    """What choosing one needs of the settings."""
-
-    @property
-    def provider(self) -> str: ...
-    @property
-    def phones_socket(self) -> str: ...
+def open_provider(settings: Devices) -> Provider:
+    """Nothing is asked of it yet."""
+    if settings.provider == "simulated":
+        return SimulatedProvider.at(Path(settings.phones_socket))
+    return DockerProvider(engine_of(settings))
 
 
-def open_provider(settings: ProviderSettings) -> Provider:
-    """Raises ValueError for a kind that there is not."""
-    match settings.provider:
-        case "simulated":
-            return SimulatedProvider.at(Path(settings.phones_socket))
-        case unknown:
-            raise ValueError(f"there is no provider {unknown!r}")
+def engine_of(settings: Devices) -> Engine:
+    return Engine(
+        url=settings.docker_url or os.environ.get("DOCKER_HOST") or SOCKET,
+        image=settings.docker_image or REDROID,
+        network=settings.docker_network,
+        privileged=settings.docker_privileged,
+    )

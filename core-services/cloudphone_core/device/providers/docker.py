@@ -23,6 +23,7 @@ Api = Any
 
 ADBD = "5555/tcp"
 DATA = "/data"
+SOCKET = "unix:///var/run/docker.sock"
 REDROID = "redroid/redroid:{android_version}.0.0-latest"
 
 _VOLUME = "cloudphone.volume"
@@ -41,7 +42,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     binder needs; an image that does without should.
     """
 
-    url: str = "unix:///var/run/docker.sock"
+    url: str = SOCKET
     image: str = REDROID
     network: str | None = None
     privileged: bool = True
