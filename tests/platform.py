@@ -2,18 +2,19 @@
 
 import itertools
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx
 
 from cloudphone_deploy.consistency import laboratory
 from cloudphone_deploy.consistency.laboratory import SERVICES
 from cloudphone_shared.settings import PORTS
+from tests.nursery import Fork, Nursery
 from tests.servers import Guard, Postgres, Server, free_base, free_port
 
 GROUPS: Mapping[str, Sequence[str]] = {**laboratory.GROUPS, "bff-admin": ("bff-admin",), "bff-user": ("bff-user",)}
@@ -51,11 +52,30 @@ class Process(Server):
         return all(_is_ready(port) for port in self._answering)
 
 
+def _fork(words: Sequence[str], environment: Mapping[str, str], folder: Path) -> Fork:
+    guard = Guard.get()
+    nursery = Nursery.get(guard.folder)
+    guard.tell("watch", nursery.process.pid)
+    fork = nursery.bear(words, environment, folder)
+    guard.tell("watch", fork.pid)
+    return fork
+
+
 def _is_ready(port: int) -> bool:
     try:
         return httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=10).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+class Forked(Process):
+    """One that has imported everything before it begins."""
+
+    def command(self) -> Sequence[str]:
+        return super().command()[3:]
+
+    def _spawn(self, command: Sequence[str], environment: dict[str, str]) -> Any:
+        return _fork(command, environment, self.folder)
 
 
 class Platform:
@@ -102,14 +122,11 @@ class Platform:
 
     def prepare(self) -> None:
         """Migrates and seeds."""
-        demo = Guard.get().folder / f"demo-{self.base}.json"
-        code = "import sys; from cloudphone_deploy.prepare import main; main(sys.argv[1:])"
-        command = [sys.executable, "-c", code, str(demo)]
-        done = subprocess.run(
-            command, env={**os.environ, **self.environment}, capture_output=True, check=False, timeout=300
-        )
-        if done.returncode:
-            raise RuntimeError(f"prepare failed:\n{done.stderr.decode()[-4000:]}")
+        folder = Guard.get().folder / f"prepare-{self.base}"
+        folder.mkdir()
+        demo = folder / "demo.json"
+        if _fork(["prepare", str(demo)], self.environment, folder).wait(300):
+            raise RuntimeError(f"prepare failed:\n{(folder / 'log').read_text()[-4000:]}")
         self.demo = json.loads(demo.read_bytes())
 
     def start(self) -> None:
@@ -135,7 +152,7 @@ class Platform:
 
     def _process(self, units: Sequence[str], port: int | None = None) -> Process:
         usual = [self.base + PORTS[unit] for unit in units if unit in PORTS]
-        return Process(units, self.environment, port, [port] if port else usual)
+        return Forked(units, self.environment, port, [port] if port else usual)
 
     def url(self, process: str) -> str:
         """`bff-admin`, `bff-admin-2`, `device` …"""

@@ -1,7 +1,7 @@
 """Every interleaving of the feed's protocol at small scope, breadth first, so that a trail to a violation is shortest.
 
 One owner changes the entities `a` and `c` in a fixed order; the view shows `a`. Two readers hear the feed, fill and
-serve. Numbers and versions are incarnation * 10 + a counter; `uid` tells apart what two timelines number alike.
+serve; they are alike, so that of two worlds which differ in who is who only one is looked into. Numbers and versions are incarnation * 10 + a counter; `uid` tells apart what two timelines number alike.
 """
 
 from collections import deque
@@ -42,8 +42,7 @@ class Rules:
     """The usual design instead: a change deletes the entry, and what is there is served."""
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(NamedTuple):
     """How much may happen."""
 
     touches: str = "aca"
@@ -130,6 +129,18 @@ def put(pair: tuple, index: int, value: object) -> tuple:
     return (value, pair[1]) if index == 0 else (pair[0], value)
 
 
+def in_order(world: World) -> World:
+    """The readers, each with its fill, so that the lesser one comes first."""
+    (first, second), (filling, other) = world.readers, world.filling
+    if first < second or (first == second and _rank(filling) <= _rank(other)):
+        return world
+    return world._replace(readers=(second, first), filling=(other, filling))
+
+
+def _rank(fill: Fill | None) -> tuple:
+    return (fill.position, fill.found or (), fill.checked) if fill else ()
+
+
 def shown(timeline: tuple[Change, ...], upto: int) -> tuple[int, int]:
     """Version and uid of `a` after the changes numbered up to `upto`."""
     for change in reversed(timeline):
@@ -164,6 +175,7 @@ class Model:
         while todo:
             world = todo.popleft()
             for label, following in self.steps(world):
+                following = in_order(following)
                 if following in came_from:
                     continue
                 came_from[following] = (world, label)
@@ -183,7 +195,7 @@ class Model:
     def spend(self, left: Scope, what: str) -> Scope:
         key = (left, what)
         if key not in self._spent:
-            self._spent[key] = Scope(**{**left.__dict__, what: getattr(left, what) - 1})
+            self._spent[key] = left._replace(**{what: getattr(left, what) - 1})
         return self._spent[key]
 
     # What must never be
