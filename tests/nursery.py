@@ -1,5 +1,5 @@
 """Where the tests' processes of the platform come from: forks of one that has imported everything, as `cloudphone up`
-makes them, here each with an environment and a working directory of its own.
+makes them, here each with an environment and a working directory of its own. Passwords are cheap to check there.
 """
 
 import json
@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import msgspec
+from argon2 import PasswordHasher
 
+from cloudphone_core.user import passwords
 from cloudphone_deploy import launch, nursery_process
 from cloudphone_deploy.nursery import Order, Told
 
@@ -120,4 +122,5 @@ _whole = nursery_process._run
 
 if __name__ == "__main__":
     nursery_process._run = _surrounded
+    passwords._STRENGTH = PasswordHasher(time_cost=1, memory_cost=256, parallelism=1)
     nursery_process.main()

@@ -24,6 +24,10 @@ ASKED_AT_MOST = 5
 """Times that something is asked while the answer is 503: on a machine that stalls a service may be late."""
 
 
+# One for all, since to make one takes longer than most requests; nothing is kept, since whoever is asked may be killed.
+_HTTP = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+
+
 class Process(Server):
     """One `cloudphone serve`."""
 
@@ -63,7 +67,7 @@ def _fork(words: Sequence[str], environment: Mapping[str, str], folder: Path) ->
 
 def _is_ready(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=10).status_code == 200
+        return _HTTP.get(f"http://127.0.0.1:{port}/health/ready", timeout=10).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -183,7 +187,7 @@ class Platform:
         headers = {"X-Forwarded-For": f"10.{next(_addresses)}.0.1"}
         credentials = {"email": email, "password": password}
         for _ in range(ASKED_AT_MOST):
-            answer = httpx.post(f"{self.url(bff)}/auth/login", json=credentials, headers=headers, timeout=60)
+            answer = _HTTP.post(f"{self.url(bff)}/auth/login", json=credentials, headers=headers)
             if answer.status_code != 503:
                 break
         assert answer.status_code == 200, f"{email} could not sign in: {answer.status_code} {answer.text}"
