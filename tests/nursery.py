@@ -1,9 +1,10 @@
 """Where the tests' processes of the platform come from: forks of one that has imported everything, as `cloudphone up`
-makes them, here each with an environment and a working directory of its own. Passwords are cheap to check there.
+makes them, here each with an environment and a working directory of its own. See nursery_program.py.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,11 +13,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import msgspec
-from argon2 import PasswordHasher
 
-from cloudphone_core.user import passwords
-from cloudphone_deploy import launch, nursery_process
 from cloudphone_deploy.nursery import Order, Told
+from tests.servers import Guard
 
 WITHIN = 180.0
 """Seconds until a fork is there, on a machine that is busy with other things."""
@@ -48,23 +47,28 @@ class Fork:
         if self.returncode is None:
             os.kill(self.pid, number)
 
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
 
 class Nursery:
     """One per test process, opened by the first order; it ends with the test process, and its forks with it."""
 
     _only: ClassVar["Nursery | None"] = None
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
+        folder = Guard.get().folder
         self._log = folder / "nursery.log"
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", __file__],
+                [sys.executable, "-P", str(Path(__file__).with_name("nursery_program.py"))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=folder,
                 start_new_session=True,
             )
+        Guard.get().tell("watch", self.process.pid)
         self._ordering = threading.Lock()
         self._born: list[Fork] = []
         self._living: dict[int, Fork] = {}
@@ -73,22 +77,27 @@ class Nursery:
         threading.Thread(target=self._listen, daemon=True).start()
 
     @classmethod
-    def get(cls, folder: Path) -> "Nursery":
+    def get(cls) -> "Nursery":
         if cls._only is None or cls._only._over:
-            cls._only = cls(folder)
+            cls._only = cls()
         return cls._only
 
     def bear(self, words: Sequence[str], environment: Mapping[str, str], folder: Path) -> Fork:
-        """A fork that runs our command line `words`, or `prepare FILE`, in `folder`, where its `log` is."""
+        """A fork in `folder`, where its `log` is. `words` are our own command line, `prepare FILE`, or `run FILE …` for
+        a Python program with its arguments."""
         surroundings = {"environment": {**os.environ, **environment}, "folder": str(folder)}
-        order = Order([json.dumps(surroundings), *words], str(folder / "log"))
+        log = folder / "log"
+        log.touch()
+        order = Order([json.dumps(surroundings), *words], str(log))
         with self._ordering, self._told:
             assert self.process.stdin
             self.process.stdin.write(msgspec.json.encode(order) + b"\n")
             self.process.stdin.flush()
             if not self._told.wait_for(lambda: self._born or self._over, WITHIN) or not self._born:
                 raise RuntimeError(f"no fork was born:\n{self._log.read_text()[-4000:]}")
-            return self._born.pop()
+            fork = self._born.pop()
+        Guard.get().tell("watch", fork.pid)
+        return fork
 
     def _listen(self) -> None:
         assert self.process.stdout
@@ -105,22 +114,5 @@ class Nursery:
         with self._told:
             self._over = True
             for fork in self._living.values():
-                fork.end(-9)
+                fork.end(-signal.SIGKILL)
             self._told.notify_all()
-
-
-def _surrounded(words: list[str]) -> int:
-    surroundings = json.loads(words[0])
-    os.environ.clear()
-    os.environ.update(surroundings["environment"])
-    os.chdir(surroundings["folder"])
-    launch.rename(words[2] if words[1] == "serve" else words[1])
-    return _whole(words[1:])
-
-
-_whole = nursery_process._run
-
-if __name__ == "__main__":
-    nursery_process._run = _surrounded
-    passwords._STRENGTH = PasswordHasher(time_cost=1, memory_cost=256, parallelism=1)
-    nursery_process.main()

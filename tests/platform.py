@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +13,7 @@ import httpx
 from cloudphone_deploy.consistency import laboratory
 from cloudphone_deploy.consistency.laboratory import SERVICES
 from cloudphone_shared.settings import PORTS
-from tests.nursery import Fork, Nursery
+from tests.nursery import Nursery
 from tests.servers import Guard, Postgres, Server, free_base, free_port
 
 GROUPS: Mapping[str, Sequence[str]] = {**laboratory.GROUPS, "bff-admin": ("bff-admin",), "bff-user": ("bff-user",)}
@@ -56,15 +55,6 @@ class Process(Server):
         return all(_is_ready(port) for port in self._answering)
 
 
-def _fork(words: Sequence[str], environment: Mapping[str, str], folder: Path) -> Fork:
-    guard = Guard.get()
-    nursery = Nursery.get(guard.folder)
-    guard.tell("watch", nursery.process.pid)
-    fork = nursery.bear(words, environment, folder)
-    guard.tell("watch", fork.pid)
-    return fork
-
-
 def _is_ready(port: int) -> bool:
     try:
         return _HTTP.get(f"http://127.0.0.1:{port}/health/ready", timeout=10).status_code == 200
@@ -79,7 +69,7 @@ class Forked(Process):
         return super().command()[3:]
 
     def _spawn(self, command: Sequence[str], environment: dict[str, str]) -> Any:
-        return _fork(command, environment, self.folder)
+        return Nursery.get().bear(command, environment, self.folder)
 
 
 class Platform:
@@ -129,7 +119,7 @@ class Platform:
         folder = Guard.get().folder / f"prepare-{self.base}"
         folder.mkdir()
         demo = folder / "demo.json"
-        if _fork(["prepare", str(demo)], self.environment, folder).wait(300):
+        if Nursery.get().bear(["prepare", str(demo)], self.environment, folder).wait(300):
             raise RuntimeError(f"prepare failed:\n{(folder / 'log').read_text()[-4000:]}")
         self.demo = json.loads(demo.read_bytes())
 

@@ -294,6 +294,7 @@ async def test_what_a_killed_process_had_not_finished_goes_to_another(broker: Br
 
 
 async def test_only_one_process_reads_an_ordered_queue(broker: Broker) -> None:
+    broker.ack_wait = broker.lease = 2.5
     publisher, last = broker.bus(), 0
     async with broker.started(publisher), broker.process("ordered") as one, broker.process("ordered") as other:
         await eventually(lambda: "ready" in one.said and "ready" in other.said)

@@ -1,23 +1,21 @@
 """Buses and envelopes for the tests of the bus."""
 
 import itertools
-import os
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-import anyio
 import msgspec
-from anyio.abc import Process
+from anyio import to_thread
 
 from cloudphone_shared.bus.nats import NatsBus
 from cloudphone_shared.bus.port import Bus, Delivery
 from cloudphone_shared.bus.rabbit import RabbitBus
 from cloudphone_shared.events import Envelope
-from tests.servers import RabbitMQ, Server
+from tests.nursery import Fork, Nursery
+from tests.servers import Guard, RabbitMQ, Server
 
 _numbers = itertools.count(1)
 
@@ -104,33 +102,25 @@ class Broker:
     @asynccontextmanager
     async def process(self, kind: str) -> AsyncIterator["Consumer"]:
         """Another process that consumes `queue`; see consumer.py."""
-        root = Path(__file__).parents[3]
-        command = [sys.executable, str(Path(__file__).with_name("consumer.py"))]
-        arguments = [self.server.url, self.name, self.queue, kind, str(self.ack_wait)]
-        environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'shared'}:{root / 'deploy'}"}
-        async with await anyio.open_process([*command, *arguments], env=environment, stderr=None) as process:
-            consumer = Consumer(process)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(consumer.listen)
-                try:
-                    yield consumer
-                finally:
-                    if process.returncode is None:
-                        process.kill()
-                    tasks.cancel_scope.cancel()
+        folder = Guard.get().folder / f"consumer-{uuid4().hex[:12]}"
+        folder.mkdir()
+        program = Path(__file__).with_name("consumer.py")
+        words = ["run", str(program), self.server.url, self.name, self.queue, kind, str(self.ack_wait)]
+        consumer = Consumer(await to_thread.run_sync(Nursery.get().bear, words, {}, folder), folder / "log")
+        try:
+            yield consumer
+        finally:
+            consumer.process.kill()
 
 
 class Consumer:
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Fork, log: Path) -> None:
         self.process = process
-        self.said: list[str] = []
+        self._log = log
 
-    async def listen(self) -> None:
-        assert self.process.stdout
-        rest = ""
-        async for chunk in self.process.stdout:
-            *lines, rest = (rest + chunk.decode()).split("\n")
-            self.said += lines
+    @property
+    def said(self) -> list[str]:
+        return self._log.read_text().split("\n")[:-1]
 
     @property
     def seqs(self) -> list[int]:
