@@ -252,7 +252,7 @@ class AppStorage(msgspec.Struct, frozen=True, kw_only=True):
     upload_limit_bytes: Positive = 4 << 30
 
     def __post_init__(self) -> None:
-        _default(self, "app_storage_url", Secret(f"file://{Path(self.data, 'apps').absolute()}"))
+        _default(self, "app_storage_url", Secret(Path(self.data, "apps").absolute().as_uri()))
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
