@@ -120,3 +120,8 @@ def usage_of(user_id: UUID | str) -> str:
 
 def balance(user_id: UUID | str) -> str:
     return _spell("balance", user_id)
+
+
+def arrears(user_id: UUID | str) -> str:
+    """Whether a user owes, and why."""
+    return _spell("arrears", user_id)

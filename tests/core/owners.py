@@ -10,8 +10,8 @@ import msgspec
 
 from cloudphone_shared import entities
 from cloudphone_shared.clients import CoreClients
-from cloudphone_shared.contracts.common import Answer
-from cloudphone_shared.contracts.device import Device, TemplateSummary
+from cloudphone_shared.contracts.common import Answer, Many
+from cloudphone_shared.contracts.device import Device, DeviceRun, TemplateSummary
 from cloudphone_shared.contracts.user import User
 from cloudphone_shared.ids import uuid7
 from tests.signing import Signer
@@ -20,7 +20,8 @@ _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Owners:
-    """Answers `/v1/users/{id}` and `/v1/devices/{id}` with what it was told, to callers who may see it; 404 else.
+    """Answers `/v1/users/{id}`, `/v1/devices/{id}` and `/v1/device-runs` with what it was told, to callers who may see
+    it; 404 else.
 
     `away` names services that give no answer.
     """
@@ -28,6 +29,7 @@ class Owners:
     def __init__(self) -> None:
         self.users: dict[UUID, User] = {}
         self.devices: dict[UUID, Device] = {}
+        self.runs: dict[UUID, DeviceRun] = {}
         self.away: set[str] = set()
 
     def user(self, tenant_id: UUID, *, name: str = "Ana", email: str = "ana@example.com", **fields: object) -> User:
@@ -65,6 +67,11 @@ class Owners:
     def _answer(self, service: str, request: httpx.Request) -> httpx.Response:
         if service in self.away:
             raise httpx.ConnectError("nobody is listening", request=request)
+        if request.url.path == "/v1/device-runs":
+            asked = [UUID(text) for text in request.url.params["ids"].split(",")]
+            found = {str(key): Answer(data=self.runs[key], entities={}) for key in asked if key in self.runs}
+            runs = Many(found=found, absent={str(key): {} for key in asked if key not in self.runs})
+            return httpx.Response(200, content=msgspec.json.encode(Answer(data=runs, entities={})))
         _, _, kind, text = request.url.path.split("/", 3)
         key = UUID(text)
         found = (self.users if kind == "users" else self.devices).get(key)

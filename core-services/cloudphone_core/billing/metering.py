@@ -22,11 +22,11 @@ CLOCKS_APART = timedelta(minutes=5)
 _EXCLUSION_VIOLATION = "23P01"
 
 
-def check_times(record: UsageRecordCreate, now: datetime) -> None:
+def check_interval(started_at: datetime, stopped_at: datetime | None, now: datetime) -> None:
     """Raises Invalid for an interval that runs backwards, begins before there were phones, or ends in the future."""
-    if not EARLIEST <= record.started_at <= now + CLOCKS_APART:
+    if not EARLIEST <= started_at <= now + CLOCKS_APART:
         raise Invalid("startedAt must lie between 2020 and now", errors=[])
-    if record.stopped_at is not None and not record.started_at <= record.stopped_at <= now + CLOCKS_APART:
+    if stopped_at is not None and not started_at <= stopped_at <= now + CLOCKS_APART:
         raise Invalid("stoppedAt must lie between startedAt and now")
 
 
@@ -37,7 +37,7 @@ async def record_usage(
 
     Raises Conflict when the interval overlaps another run of the device, or when the run is known otherwise.
     """
-    await _one_at_a_time(session, record.device_id)
+    await one_device_at_a_time(session, record.device_id)
     run = (await session.execute(select(UsageRow).where(UsageRow.run_id == record.run_id))).scalar_one_or_none()
     if run is None:
         return await _begin(session, tenant_id, record)
@@ -49,7 +49,8 @@ async def record_usage(
     if run.stopped_at is not None:
         _adjust(session, run, record.stopped_at, record, at)
     run.stopped_at, run.closed_by = record.stopped_at, record.closed_by
-    return await _announce(session, run)
+    run.told_stopped_at, run.told_by = record.stopped_at, record.closed_by
+    return await _announce(session, run, record.user_id)
 
 
 async def _begin(session: AsyncSession, tenant_id: UUID, record: UsageRecordCreate) -> dict[str, int]:
@@ -64,9 +65,11 @@ async def _begin(session: AsyncSession, tenant_id: UUID, record: UsageRecordCrea
         started_at=record.started_at,
         stopped_at=record.stopped_at,
         closed_by=record.closed_by if record.stopped_at else None,
+        told_stopped_at=record.stopped_at,
+        told_by=record.closed_by if record.stopped_at else None,
     )
     session.add(run)
-    return await _announce(session, run, *([entities.usage_of(run.user_id)] if first else []))
+    return await _announce(session, run, record.user_id, *([entities.usage_of(record.user_id)] if first else []))
 
 
 def _adjust(
@@ -87,7 +90,7 @@ def _adjust(
     )
 
 
-async def _announce(session: AsyncSession, run: UsageRow, *more: str) -> dict[str, int]:
+async def _announce(session: AsyncSession, run: UsageRow, user_id: UUID, *more: str) -> dict[str, int]:
     try:
         await session.flush()
     except IntegrityError as error:
@@ -95,7 +98,7 @@ async def _announce(session: AsyncSession, run: UsageRow, *more: str) -> dict[st
     event = UsageRecorded(
         run_id=run.run_id,
         device_id=run.device_id,
-        user_id=run.user_id,
+        user_id=user_id,
         started_at=run.started_at,
         stopped_at=run.stopped_at,
         tenant_id=run.tenant_id,
@@ -109,7 +112,7 @@ def _refusal(error: IntegrityError) -> Exception:
     return Conflict("The run is recorded with another device")
 
 
-async def _one_at_a_time(session: AsyncSession, device_id: UUID) -> None:
+async def one_device_at_a_time(session: AsyncSession, device_id: UUID) -> None:
     # Ends told at once would overwrite each other, and intervals inserted at once could each wait for the other.
     lock = func.hashtextextended(entities.usage(device_id), 0)
     await session.execute(select(func.pg_advisory_xact_lock(lock)))

@@ -72,7 +72,12 @@ def _balances() -> Statement:
 
 @cache
 def _usage_of_devices() -> Statement:
-    whose = sa.and_(UsageRow.device_id == asked.c.id, sa.or_(_OF_USER.is_(None), UsageRow.user_id == _OF_USER))
+    # What ran for nobody is nobody's usage.
+    whose = sa.and_(
+        UsageRow.device_id == asked.c.id,
+        UsageRow.user_id.is_not(None),
+        sa.or_(_OF_USER.is_(None), UsageRow.user_id == _OF_USER),
+    )
     used = sa.select(*usage_columns(_MONTH)).where(whose).lateral("used")
     version = version_of(Base.metadata, entities.usage, asked.c.id).label("version")
     return Statement(

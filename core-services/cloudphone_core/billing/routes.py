@@ -15,6 +15,8 @@ from cloudphone_shared.auth import Caller
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.clients.owners import device_named, may_see_device
 from cloudphone_shared.contracts.billing import (
+    Arrears,
+    ArrearsSet,
     Balance,
     BalanceSet,
     BillingStatistics,
@@ -43,7 +45,7 @@ from cloudphone_shared.http.batches import Ids, parse_ids
 from cloudphone_shared.http.lists import ListQuery, only_parameters
 from cloudphone_shared.http.preconditions import etag, expected_version
 
-from . import metering, owners, queries, reads, service, usage
+from . import arrears, metering, owners, queries, reads, service, usage
 
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
 Key = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
@@ -242,6 +244,35 @@ async def set_balance(
         return await queries.balance(session, user_id)
 
 
+@get("/v1/arrears", guards=[requires("arrears:manage"), only_parameters()])
+async def list_arrears(billing: Stand, caller: Who, asked: NamedDependency[ListQuery]) -> Answer[Page[Arrears]]:
+    async with billing.database.reading() as session:
+        return Answer(data=await arrears.page_of(session, caller, asked, billing.cursors), entities={})
+
+
+@get("/v1/users/{user_id:uuid}/arrears", guards=[requires("orders:read")])
+async def arrears_of(user_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[Arrears | None]:
+    await owners.may_see_user(billing.core, caller, user_id)
+    async with billing.database.reading() as session:
+        return await arrears.of_user(session, user_id)
+
+
+@put("/v1/users/{user_id:uuid}/arrears", guards=[requires("arrears:manage")])
+async def begin_arrears(
+    user_id: FromPath[UUID], data: JSONBody[ArrearsSet], billing: Stand, caller: Who
+) -> Answer[Arrears | None]:
+    user = await owners.user_named(billing.core, caller, user_id)
+    async with billing.database.writing() as session:
+        await arrears.begin(session, user, data.reason, billing.now())
+        return await arrears.of_user(session, user_id)
+
+
+@delete("/v1/users/{user_id:uuid}/arrears", guards=[requires("arrears:manage")], status_code=200)
+async def end_arrears(user_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[None]:
+    async with billing.database.writing() as session:
+        return Answer(data=None, entities=await arrears.end(session, caller, user_id))
+
+
 @get("/v1/users/{user_id:uuid}/usage", guards=[requires("usage:read")])
 async def usage_of_user(user_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[UserUsage]:
     await owners.may_see_user(billing.core, caller, user_id)
@@ -269,7 +300,7 @@ async def usage_of_device(
 async def record_usage(
     request: Request[Any, Any, Any], data: JSONBody[UsageRecordCreate], billing: Stand, caller: Who, key: Key = None
 ) -> Response[Any]:
-    metering.check_times(data, billing.now())
+    metering.check_interval(data.started_at, data.stopped_at, billing.now())
     tenant_id = await _tenant_of_run(billing, caller, data)
 
     async def make(session: AsyncSession) -> Reply:
@@ -297,6 +328,7 @@ HANDLERS = [
     list_orders, create_order, orders_batch, get_order, change_order, cancel_order,
     orders_of_many, balances, usage_of_users, usage_of_devices,
     orders_of, balance_of, set_balance, usage_of_user, usage_days,
+    list_arrears, arrears_of, begin_arrears, end_arrears,
     usage_of_device, record_usage, get_usage_record, billing_statistics,
 ]  # fmt: skip
 

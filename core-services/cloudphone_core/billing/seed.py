@@ -90,13 +90,18 @@ async def seed(
         (CopyRow, list(_copies(orders))),
         (OrderRow, [_order(order) for order in orders]),
         (OrderEventRow, [event for order in orders for event in _events(order)]),
-        (UsageRow, [{**msgspec.structs.asdict(run), "closed_by": "event" if run.stopped_at else None} for run in runs]),
+        (UsageRow, [_run(run) for run in runs]),
         (BalanceRow, [msgspec.structs.asdict(balance) for balance in balances]),
     ]
     async with database.writing() as session:
         for table, values in rows:
             await copy_rows(session, table, values)
         await bump(session, *_entities(plans, orders, runs, balances))
+
+
+def _run(run: SeedRun) -> dict[str, Any]:
+    by = "event" if run.stopped_at else None
+    return {**msgspec.structs.asdict(run), "closed_by": by, "told_stopped_at": run.stopped_at, "told_by": by}
 
 
 def _order(order: SeedOrder) -> dict[str, Any]:

@@ -16,10 +16,17 @@ from cloudphone_shared.contracts.user import User
 from cloudphone_shared.database.outbox import announce
 from cloudphone_shared.database.versions import versions_of
 from cloudphone_shared.errors import Conflict, Forbidden, NotFound, StateConflict
-from cloudphone_shared.events.billing import BalanceChanged, OrderCreated, OrderStateChanged, PlanChanged
+from cloudphone_shared.events.billing import (
+    BalanceChanged,
+    OrderCreated,
+    OrderDeviceBound,
+    OrderStateChanged,
+    PlanChanged,
+)
 from cloudphone_shared.http.preconditions import check_version
 from cloudphone_shared.ids import uuid7
 
+from . import allocation
 from .models import BalanceRow, CopyRow, OrderEventRow, OrderRow, PlanRow
 from .states import STEPS, check_step
 
@@ -145,6 +152,25 @@ async def take_step(
     await _step(session, order, state, reason or "by hand", actor=caller.id, at=at, device_id=device and device.id)
 
 
+async def bind_device(
+    session: AsyncSession, order: OrderRow, device_id: UUID, copy: CopyRow | None, *, actor: str, at: datetime
+) -> None:
+    """To an order that waits for one. Without a copy the name follows when the device's owner announces it."""
+    if copy is None:
+        order.device_id, order.device_name, order.device_version = device_id, None, 0
+    else:
+        _bind(order, device_id, copy)
+    order.updated_at = at
+    await _append(session, order, "device allocated", actor, device_id=device_id)
+    event = OrderDeviceBound(order_id=order.id, user_id=order.user_id, device_id=device_id, tenant_id=order.tenant_id)
+    await announce(session, event, entities.order(order.id))
+
+
+async def fail_order(session: AsyncSession, order: OrderRow, reason: str, *, actor: str, at: datetime) -> None:
+    await _step(session, order, "compensating", reason, actor=actor, at=at)
+    await _step(session, order, "failed", reason, actor=actor, at=at)
+
+
 async def set_balance(session: AsyncSession, user: User, figures: BalanceSet, at: datetime) -> None:
     values = {"currency": figures.currency, "available": figures.available, "held": figures.held, "updated_at": at}
     await session.execute(
@@ -225,8 +251,7 @@ async def _step(
 ) -> None:
     check_step(order.state, state)
     before, order.state, order.updated_at = order.state, state, at
-    last = await session.scalar(select(func.max(OrderEventRow.number)).where(OrderEventRow.order_id == order.id))
-    _note(session, order, reason, actor, number=(last or 0) + 1, device_id=device_id)
+    await _append(session, order, reason, actor, device_id=device_id)
     event = OrderStateChanged(
         order_id=order.id,
         user_id=order.user_id,
@@ -236,6 +261,12 @@ async def _step(
         tenant_id=order.tenant_id,
     )
     await announce(session, event, entities.order(order.id))
+    await allocation.follow(session, order, at)
+
+
+async def _append(session: AsyncSession, order: OrderRow, reason: str, actor: str, *, device_id: UUID | None) -> None:
+    last = await session.scalar(select(func.max(OrderEventRow.number)).where(OrderEventRow.order_id == order.id))
+    _note(session, order, reason, actor, number=(last or 0) + 1, device_id=device_id)
 
 
 def _note(

@@ -1,22 +1,61 @@
-"""The billing service's bus process: what was announced goes out, what others announce comes in."""
+"""The billing service's bus process: what was announced goes out, what others announce comes in, and what nobody
+announces is asked for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import structlog
 
 from cloudphone_shared.bus import Bus, connect
+from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.database import Database, Relay
+from cloudphone_shared.errors import DomainError, Unavailable
 from cloudphone_shared.settings import BusSettings, load
 
-from ..opening import open_database
+from ..opening import open_clients, open_database
 from .main import NAME
+from .open_runs import PATIENCE, Patience, ask_about_open_runs
+from .replies import give_up_waiting
 from .subscribers import subscribe
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-async def run(*, database: Database | None = None, bus: Bus | None = None) -> None:
+ROUND_SECONDS = 30.0
+
+
+async def run(
+    *,
+    database: Database | None = None,
+    bus: Bus | None = None,
+    core: CoreClients | None = None,
+    patience: Patience = PATIENCE,
+    round_seconds: float = ROUND_SECONDS,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> None:
     """Until it is cancelled. What is not given comes from the settings; all is closed at the end."""
     database = database or open_database(NAME)
     bus = bus or connect(load(BusSettings).bus_url)
-    subscribe(bus, database)
+    core = core or open_clients(NAME)
+    subscribe(bus, database, now)
     try:
-        await bus.start()
-        await Relay(database, bus, service=NAME).run()
+        async with core, asyncio.TaskGroup() as work:
+            await bus.start()
+            work.create_task(Relay(database, bus, service=NAME).run())
+            work.create_task(_every(round_seconds, lambda: ask_about_open_runs(database, core, now(), patience)))
+            work.create_task(_every(round_seconds, lambda: give_up_waiting(database, now())))
     finally:
         await bus.stop()
         await database.close()
+
+
+async def _every(seconds: float, round_of: Callable[[], Awaitable[int]]) -> None:
+    """Again at once where a round found something to do."""
+    while True:
+        try:
+            done = await round_of()
+        except (Unavailable, DomainError) as error:
+            log.warning("round_postponed", reason=str(error))
+            done = 0
+        if not done:
+            await asyncio.sleep(seconds)

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from ..auth import Bearer
 from ..contracts.billing import (
+    Arrears,
+    ArrearsSet,
     Balance,
     BalanceSet,
     BillingStatistics,
@@ -135,3 +137,17 @@ class BillingClient:
     async def set_balance(self, user_id: UUID, balance: BalanceSet, bearer: Bearer) -> Balance:
         """An administrator's correction, until transfers move money."""
         return await self.http.send("PUT", path_of("/v1/users/{}/balance", user_id), Balance, balance, bearer=bearer)
+
+    async def arrears(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[Arrears]:
+        return await self.http.get("/v1/arrears", Page[Arrears], params=listing.params(), bearer=bearer)
+
+    async def arrears_of(self, user_id: UUID | str, *, bearer: Bearer | None = None) -> Arrears | None:
+        """None for a user who owes nothing. Depends on `arrears:<userId>`."""
+        return await self.http.get(path_of("/v1/users/{}/arrears", user_id), Arrears | None, bearer=bearer)  # pyright: ignore
+
+    async def begin_arrears(self, user_id: UUID, arrears: ArrearsSet, bearer: Bearer) -> Arrears:
+        """Freezes the user's devices; again, with another reason, it changes that alone."""
+        return await self.http.send("PUT", path_of("/v1/users/{}/arrears", user_id), Arrears, arrears, bearer=bearer)
+
+    async def end_arrears(self, user_id: UUID, bearer: Bearer) -> None:
+        await self.http.send("DELETE", path_of("/v1/users/{}/arrears", user_id), type(None), bearer=bearer)

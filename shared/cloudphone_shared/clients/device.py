@@ -11,6 +11,7 @@ from ..contracts.device import (
     DeviceAssign,
     DeviceCreate,
     DevicePatch,
+    DeviceRun,
     DevicesHeld,
     DeviceStatistics,
     DeviceSummary,
@@ -89,6 +90,10 @@ class DeviceClient:
     async def history(self, device_id: UUID | str, *, bearer: Bearer | None = None) -> list[StateChange]:
         """The last 50 changes of state, latest first."""
         return await self.http.get(path_of("/v1/devices/{}/history", device_id), list[StateChange], bearer=bearer)
+
+    async def runs(self, run_ids: Sequence[UUID]) -> Many[DeviceRun]:
+        """By run id; absent are those that no device remembers."""
+        return await self.http.get("/v1/device-runs", Many[DeviceRun], params={"ids": joined(run_ids)})
 
     async def statistics(self, *, bearer: Bearer | None = None) -> DeviceStatistics:
         return await self.http.get("/v1/devices/statistics", DeviceStatistics, bearer=bearer)

@@ -145,13 +145,16 @@ class UserUsage(Contract, frozen=True, kw_only=True):
 
 
 class UsageRecord(Contract, frozen=True, kw_only=True):
-    """One run of a device; `stopped_at` None while it runs."""
+    """One run of a device; `stopped_at` None while it runs, `user_id` None where the device was nobody's.
+
+    The end is the one that was told, or the beginning of the device's next run if that was earlier.
+    """
 
     id: UUID
     run_id: UUID
     tenant_id: UUID
     device_id: UUID
-    user_id: UUID
+    user_id: UUID | None
     started_at: datetime
     stopped_at: datetime | None
     closed_by: Literal["event", "heartbeat", "reconcile"] | None
@@ -187,6 +190,19 @@ class BalanceSet(Request, frozen=True, kw_only=True):
     currency: Currency
     available: MinorUnits
     held: MinorUnits = 0
+
+
+class Arrears(Contract, frozen=True, kw_only=True):
+    """A user who owes: what runs is stopped, and every device is frozen until the arrears end."""
+
+    user_id: UUID
+    tenant_id: UUID
+    reason: str
+    since: datetime
+
+
+class ArrearsSet(Request, frozen=True, kw_only=True):
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
 
 
 class BillingStatistics(Contract, frozen=True, kw_only=True):

@@ -179,3 +179,17 @@ class DeviceStatistics(Contract, frozen=True, kw_only=True):
     total: int
     assigned: int
     by_state: dict[str, int]
+
+
+class DeviceRun(Contract, frozen=True, kw_only=True):
+    """One run as the device service knows it: `stopped_at` None while it lasts, `last_seen_at` when it was last seen
+    alive."""
+
+    run_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    user_id: UUID | None
+    started_at: datetime
+    stopped_at: datetime | None
+    closed_by: Literal["event", "heartbeat", "reconcile"] | None = None
+    last_seen_at: datetime | None = None

@@ -35,6 +35,17 @@ class OrderStateChanged(Event, frozen=True, kw_only=True):
     tenant_id: UUID | None = None
 
 
+class OrderDeviceBound(Event, frozen=True, kw_only=True):
+    """The device that the order waited for is there; its state is as it was."""
+
+    type: ClassVar[str] = "order.device.bound"
+    public: ClassVar[bool] = True
+    order_id: UUID
+    user_id: UUID
+    device_id: UUID
+    tenant_id: UUID | None = None
+
+
 class UsageRecorded(Event, frozen=True, kw_only=True):
     """`stopped_at` None: the run is open."""
 

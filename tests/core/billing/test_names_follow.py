@@ -33,7 +33,8 @@ async def bus(world: World, database_url: str, nats: Nats) -> AsyncIterator[Bus]
     """A bus that others announce on, with billing's worker at its other end."""
     name = f"t{uuid7().hex}"
     database = Database(database_url, schema=SCHEMA, service="billing")
-    working = asyncio.create_task(worker.run(database=database, bus=connect(nats.url, name=name)))
+    core = world.owners.clients(world.signer, "billing")
+    working = asyncio.create_task(worker.run(database=database, bus=connect(nats.url, name=name), core=core))
     others = connect(nats.url, name=name)
     await others.start()
     yield others
