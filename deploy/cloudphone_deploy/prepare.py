@@ -17,7 +17,7 @@ from cloudphone_shared.database.migrations import migrate
 from cloudphone_shared.errors import DomainError, Unavailable
 from cloudphone_shared.settings import Databases, SettingsError, load
 
-OWNERS = ("user", "device", "app", "billing", "cache")
+OWNERS = ("user", "device", "app", "scheduler", "billing", "cache")
 """Who has tables."""
 
 _untyped: Any = asyncpg

@@ -11,9 +11,11 @@ from ..http.client import OnAnswer, ServiceClient
 from .app import AppClient
 from .billing import BillingClient
 from .device import DeviceClient
+from .scheduler import SchedulerClient
 from .user import UserClient
 
 SERVICES = ("user", "device", "app", "billing")
+"""Whose changes the cache hears. The scheduler is asked directly: nothing of it is cached."""
 _LIVE_SECONDS = 4.5
 """That a phone may take to answer."""
 
@@ -57,6 +59,7 @@ class CoreClients:
         self.device = DeviceClient(ask("device"), live=ask("device", _LIVE_SECONDS, Breaker(slow=_LIVE_SECONDS)))
         self.app = AppClient(ask("app"))
         self.billing = BillingClient(ask("billing"))
+        self.scheduler = SchedulerClient(ask("scheduler"))
 
     async def __aenter__(self) -> "CoreClients":
         return self
@@ -64,6 +67,6 @@ class CoreClients:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for client in (self.user.http, self.device, self.app.http, self.billing.http):
+        for client in (self.user.http, self.device, self.app.http, self.billing.http, self.scheduler.http):
             await client.close()
         await self.identity.close()

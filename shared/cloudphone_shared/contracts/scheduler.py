@@ -101,6 +101,17 @@ class AllocationRelease(Request, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(min_length=1, max_length=200)] = "released"
 
 
+class AllocationConfirm(Request, frozen=True, kw_only=True):
+    fencing_token: int
+
+
+class AllocationRenew(Request, frozen=True, kw_only=True):
+    """The lease then lasts `lease_seconds` from now."""
+
+    fencing_token: int
+    lease_seconds: Annotated[int, Meta(ge=10, le=86_400)]
+
+
 class NodeReport(Request, frozen=True, kw_only=True):
     """A node's heartbeat. Loads from 0 to 1, sizes in bytes."""
 

@@ -9,7 +9,6 @@ from .envelope import Event
 
 class DeviceCreated(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "device.created"
-    public: ClassVar[bool] = True
     device_id: UUID
     tenant_id: UUID
     name: str
@@ -47,7 +46,6 @@ class DeviceDeleted(Event, frozen=True, kw_only=True):
 
 class NodeChanged(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "node.changed"
-    public: ClassVar[bool] = True
     node_id: UUID
     status: str
     changed: list[str]

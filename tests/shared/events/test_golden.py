@@ -11,6 +11,7 @@ import pytest
 from cloudphone_core.app import subscribers as app_subscribers
 from cloudphone_core.billing import subscribers as billing_subscribers
 from cloudphone_core.device import subscribers as device_subscribers
+from cloudphone_core.scheduler import subscribers as scheduler_subscribers
 from cloudphone_shared.bus.patterns import matcher
 from cloudphone_shared.events import Envelope, Event
 
@@ -64,7 +65,7 @@ class Listening:
 def listening() -> Listening:
     found = Listening()
     nowhere: Any = None
-    for subscribers in (app_subscribers, billing_subscribers, device_subscribers):
+    for subscribers in (app_subscribers, billing_subscribers, device_subscribers, scheduler_subscribers):
         subscribers.subscribe(found, nowhere)  # type: ignore[arg-type]
     return found
 

@@ -1,0 +1,60 @@
+"""The scheduler's HTTP process."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.di import Provide
+
+from cloudphone_shared.auth import TokenVerifier
+from cloudphone_shared.clients.core import CoreClients
+from cloudphone_shared.database import Cursors, Database, changes_route
+from cloudphone_shared.http.app import create_app as create_http_app
+from cloudphone_shared.http.edge import Edge
+from cloudphone_shared.http.lists import list_query
+from cloudphone_shared.settings import Auth, Limits, load
+
+from ..opening import open_clients, open_database, open_verifier
+from .node_routes import NODE_ROUTES
+from .routes import ALLOCATION_ROUTES
+from .settings import Scheduling
+
+NAME = "scheduler"
+
+
+def create_app(
+    *,
+    database: Database | None = None,
+    verifier: TokenVerifier | None = None,
+    core: CoreClients | None = None,
+    cursor_key: str | None = None,
+    body_limit_bytes: int | None = None,
+    patience: Scheduling | None = None,
+) -> Edge:
+    """What is not given comes from the settings. The app closes what it works with when it stops."""
+    database = database or open_database(NAME)
+    core = core or open_clients(NAME)
+    cursors = Cursors(cursor_key or load(Auth).cursor_key)
+    patience = patience or load(Scheduling)
+
+    @asynccontextmanager
+    async def closing(app: Litestar) -> AsyncGenerator[None]:
+        async with core:
+            yield
+        await database.close()
+
+    return create_http_app(
+        NAME,
+        [*ALLOCATION_ROUTES, *NODE_ROUTES, changes_route(database, NAME)],
+        verifier=verifier or open_verifier(),
+        ready={"database": database.ready},
+        lifespan=[closing],
+        dependencies={
+            "database": Provide(lambda: database, sync_to_thread=False),
+            "core": Provide(lambda: core, sync_to_thread=False),
+            "asked": Provide(list_query),
+            "cursors": Provide(lambda: cursors, sync_to_thread=False),
+            "patience": Provide(lambda: patience, sync_to_thread=False),
+        },
+        body_limit_bytes=body_limit_bytes or load(Limits).body_limit_bytes,
+    )
