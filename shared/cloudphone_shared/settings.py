@@ -244,12 +244,18 @@ class Devices(PhonesSettings, frozen=True, kw_only=True):
 
 class AppStorage(msgspec.Struct, frozen=True, kw_only=True):
     """Where APKs are kept: `file://` with a path, by default `apps` in the data folder, or what obstore reads, such as
-    `s3://bucket/prefix?endpoint=…`. `upload_limit_bytes` is the most that one may have.
+    `s3://bucket/prefix?endpoint=…&region=…` (the keys are the usual `AWS_…` variables). `upload_limit_bytes` is the
+    most that one may have. A folder keeps `app_storage_reserve_bytes` of its disk free. `store_abis`: those that some
+    phone here can run.
     """
 
     data: str = ".cloudphone"
     app_storage_url: Secret = Secret()
+    app_storage_reserve_bytes: Annotated[int, msgspec.Meta(ge=0)] = 256 << 20
     upload_limit_bytes: Positive = 4 << 30
+    upload_life_seconds: Positive = 86_400
+    uploads_per_caller: Positive = 20
+    store_abis: list[str] = msgspec.field(default_factory=lambda: ["arm64-v8a", "armeabi-v7a", "x86_64", "x86"])
 
     def __post_init__(self) -> None:
         _default(self, "app_storage_url", Secret(Path(self.data, "apps").absolute().as_uri()))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudphone_shared.settings import (
+    AppStorage,
     Auth,
     BusSettings,
     CacheWorkerSettings,
@@ -26,7 +27,7 @@ from cloudphone_shared.settings import (
     unknown,
 )
 
-ALL = (Network, Databases, Redis, BusSettings, Auth, Limits, Telemetry, WarmupSettings, CacheWorkerSettings)
+ALL = (AppStorage, Network, Databases, Redis, BusSettings, Auth, Limits, Telemetry, WarmupSettings, CacheWorkerSettings)
 
 
 class Kinds(msgspec.Struct, frozen=True, kw_only=True):

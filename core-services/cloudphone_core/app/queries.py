@@ -4,13 +4,12 @@ lock."""
 from typing import Any, cast
 from uuid import UUID
 
-import msgspec
 from sqlalchemy import Row, ScalarSelect, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
 from cloudphone_shared.auth import Caller
-from cloudphone_shared.contracts.app import App, AppStatistics, AppVersion, Installation
+from cloudphone_shared.contracts.app import App, AppStatistics, AppVersion, Category, Installation
 from cloudphone_shared.contracts.common import Answer, Page
 from cloudphone_shared.database import Cursors, Sorts, containing, equal, page_of_rows, versions_of
 from cloudphone_shared.errors import NotFound
@@ -21,8 +20,14 @@ from .scope import seen_by, tenant_of
 
 MOST_INSTALLATIONS = 500
 MOST_VERSIONS = 500
+MOST_CATEGORIES = 200
 _SORTS = Sorts(
-    {"name": AppRow.name, "packageName": AppRow.package_name, "createdAt": AppRow.created_at},
+    {
+        "name": AppRow.name,
+        "packageName": AppRow.package_name,
+        "createdAt": AppRow.created_at,
+        "rating": AppRow.rating,
+    },
     tiebreak=AppRow.id,
     default="name",
 )
@@ -65,11 +70,13 @@ async def app_page(
 
 
 async def versions(session: AsyncSession, caller: Caller, app_id: UUID) -> Answer[list[AppVersion]]:
-    """Newest first."""
+    """Newest first; customers see those that are published."""
     shown = await versions_of(session, entities.app(app_id))
     if await session.scalar(select(AppRow.id).where(AppRow.id == app_id, seen_by(caller))) is None:
         raise NotFound(entities=shown)
     newest = select(AppVersionRow).where(AppVersionRow.app_id == app_id).order_by(AppVersionRow.version_code.desc())
+    if caller.data_scope == "self":
+        newest = newest.where(AppVersionRow.published)
     rows = (await session.scalars(newest.limit(MOST_VERSIONS))).all()
     return Answer(data=[version_of(row) for row in rows], entities=shown)
 
@@ -107,8 +114,34 @@ async def statistics(session: AsyncSession, caller: Caller) -> Answer[AppStatist
     return Answer(data=AppStatistics(apps=total, published=published, installations=count), entities={})
 
 
+async def categories(session: AsyncSession, caller: Caller) -> Answer[list[Category]]:
+    """Of the apps that the caller sees, by name."""
+    counted = select(AppRow.category, func.count()).where(seen_by(caller)).group_by(AppRow.category)
+    rows = (await session.execute(counted.order_by(AppRow.category).limit(MOST_CATEGORIES))).all()
+    return Answer(data=[Category(name=name, apps=count) for name, count in rows], entities={})
+
+
+async def icon_of(session: AsyncSession, caller: Caller, app_id: UUID) -> str:
+    """The key of its picture. Raises NotFound when it has none."""
+    key = await session.scalar(select(AppRow.icon_key).where(AppRow.id == app_id, seen_by(caller)))
+    if key is None:
+        raise NotFound
+    return key
+
+
+async def file_of(session: AsyncSession, version_id: UUID) -> tuple[str, int, str]:
+    """Key, size in bytes and SHA-256 of a version's APK. Raises NotFound when it is not in the store."""
+    version = await session.get(AppVersionRow, version_id)
+    if version is None or version.object_key is None:
+        raise NotFound("There is no file of this version")
+    return version.object_key, version.size, version.sha256
+
+
 def version_of(row: AppVersionRow) -> AppVersion:
-    return msgspec.convert(row, AppVersion, from_attributes=True)
+    return AppVersion(
+        **{name: getattr(row, name) for name in AppVersion.__struct_fields__ if name != "available"},
+        available=row.object_key is not None,
+    )
 
 
 def _apps() -> Select[AppRow, str | None]:
@@ -116,7 +149,7 @@ def _apps() -> Select[AppRow, str | None]:
 
 
 def _latest_version() -> ScalarSelect[str]:
-    newest = select(AppVersionRow.version_name).where(AppVersionRow.app_id == AppRow.id)
+    newest = select(AppVersionRow.version_name).where(AppVersionRow.app_id == AppRow.id, AppVersionRow.published)
     return newest.order_by(AppVersionRow.version_code.desc()).limit(1).correlate(AppRow).scalar_subquery()
 
 
@@ -130,6 +163,9 @@ def _app(found: AppRow, latest_version: str | None, versions: dict[str, int]) ->
         category=found.category,
         published=found.published,
         latest_version=latest_version,
+        rating=round(found.rating, 2) if found.review_count else None,
+        reviews=found.review_count,
+        icon=found.icon_key is not None,
         created_at=found.created_at,
         updated_at=found.updated_at,
         version=versions[entities.app(found.id)],

@@ -1,18 +1,14 @@
 """The app service over HTTP, in URL order."""
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-import msgspec
 from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.auth import Caller
-from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.clients.owners import device_named, may_see_device
 from cloudphone_shared.contracts.app import (
     App,
@@ -26,7 +22,7 @@ from cloudphone_shared.contracts.app import (
     InstallationPatch,
 )
 from cloudphone_shared.contracts.common import Answer, Many, Page
-from cloudphone_shared.database import Cursors, Database, Reply, idempotent, request_hash
+from cloudphone_shared.database import Reply
 from cloudphone_shared.errors import Forbidden, NotFound
 from cloudphone_shared.http.app import caller_of, requires
 from cloudphone_shared.http.batches import Ids, parse_ids
@@ -34,23 +30,9 @@ from cloudphone_shared.http.lists import ListQuery, only_parameters
 from cloudphone_shared.http.preconditions import etag, expected_version
 
 from . import queries, reads, service
+from .standing import IfMatch, Key, Stand, Store, Who, once
 
-IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
-Key = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
-Category = Annotated[str | None, QueryParameter(name="category", max_length=120)]
-
-
-class Store(msgspec.Struct, frozen=True):
-    """What the handlers stand on. `now` gives the present time in UTC."""
-
-    database: Database
-    core: CoreClients
-    cursors: Cursors
-    now: Callable[[], datetime]
-
-
-Stand = NamedDependency[Store]
-Who = NamedDependency[Caller]
+OfCategory = Annotated[str | None, QueryParameter(name="category", max_length=120)]
 
 
 @get("/v1/apps", guards=[requires("apps:read"), only_parameters("category", "published")])
@@ -58,7 +40,7 @@ async def list_apps(
     store: Stand,
     caller: Who,
     asked: NamedDependency[ListQuery],
-    category: Category = None,
+    category: OfCategory = None,
     published: FromQuery[bool | None] = None,
 ) -> Answer[Page[App]]:
     async with store.database.reading() as session:
@@ -74,7 +56,7 @@ async def create_app(
         answer = await queries.app(session, caller, app_id)
         return Reply.of(answer, headers={"Location": f"/v1/apps/{app_id}", "ETag": etag(answer.data.version)})
 
-    return await _once(request, store, caller, key, make)
+    return await once(request, store, caller, key, make)
 
 
 @get("/v1/apps/statistics", guards=[requires("dashboard:read")])
@@ -127,7 +109,7 @@ async def add_version(
         place = {"Location": f"/v1/apps/{app_id}/versions"}
         return Reply.of(await queries.version_added(session, version), headers=place)
 
-    return await _once(request, store, caller, key, make)
+    return await once(request, store, caller, key, make)
 
 
 @get("/v1/devices/installation-counts", guards=[requires("apps:read")])
@@ -165,7 +147,7 @@ async def install(
         place = {"Location": f"/v1/installations/{made.id}"}
         return Reply.of(await queries.installation(session, made.id), headers=place)
 
-    return await _once(request, store, caller, key, make)
+    return await once(request, store, caller, key, make)
 
 
 @get("/v1/installations/{installation_id:uuid}", guards=[requires("apps:read")])
@@ -210,17 +192,6 @@ async def _may_see(store: Store, caller: Caller, installation_id: UUID) -> None:
             raise NotFound from None
     elif not caller.sees(tenant_id, None):
         raise NotFound
-
-
-async def _once(
-    request: Request[Any, Any, Any],
-    store: Store,
-    caller: Caller,
-    key: str | None,
-    make: Callable[[AsyncSession], Awaitable[Reply]],
-) -> Response[Any]:
-    same = request_hash(caller.id, request.method, request.url.path, await request.body())
-    return (await idempotent(store.database, caller.tenant_id, key, same, make)).response()
 
 
 def _tagged(answer: Answer[App]) -> Response[Answer[App]]:

@@ -47,14 +47,14 @@ async def create_app(session: AsyncSession, caller: Caller, new: AppCreate, at: 
     )
     session.add(app)
     await _flush(session, f"The store has {new.package_name} already")
-    await _announce_app(session, app, "created")
+    await announce_app(session, app, "created")
     return app.id
 
 
 async def change_app(
     session: AsyncSession, caller: Caller, app_id: UUID, patch: AppPatch, *, expected: int | None, at: datetime
 ) -> None:
-    app = await _app_to_change(session, caller, app_id, expected)
+    app = await app_to_change(session, caller, app_id, expected)
     wanted = structs.asdict(patch)
     changed = [field for field, value in wanted.items() if value is not UNSET and value != getattr(app, field)]
     if not changed:
@@ -62,14 +62,14 @@ async def change_app(
     for field in changed:
         setattr(app, field, wanted[field])
     app.updated_at = at
-    await _announce_app(session, app, *changed)
+    await announce_app(session, app, *changed)
 
 
 async def delete_app(
     session: AsyncSession, caller: Caller, app_id: UUID, *, expected: int | None, at: datetime
 ) -> dict[str, int]:
     """Raises Conflict while it is installed, or on its way, somewhere."""
-    app = await _app_to_change(session, caller, app_id, expected)
+    app = await app_to_change(session, caller, app_id, expected)
     live = exists().where(InstallationRow.app_id == app_id, InstallationRow.state.not_in(TERMINAL))
     if await session.scalar(select(live)):
         raise Conflict("The app is installed on devices")
@@ -83,7 +83,7 @@ async def add_version(
     session: AsyncSession, caller: Caller, app_id: UUID, new: AppVersionCreate, at: datetime
 ) -> AppVersionRow:
     """Raises AlreadyExists for a version code that the app has: versions are immutable."""
-    app = await _app_to_change(session, caller, app_id, None)
+    app = await app_to_change(session, caller, app_id, None)
     version = AppVersionRow(
         id=uuid7(),
         app_id=app_id,
@@ -93,7 +93,7 @@ async def add_version(
     session.add(version)
     app.updated_at = at
     await _flush(session, f"The app has version {new.version_code} already")
-    await _announce_app(session, app, "versions")
+    await announce_app(session, app, "versions")
     return version
 
 
@@ -197,12 +197,12 @@ def _changed(
     )
 
 
-async def _announce_app(session: AsyncSession, app: AppRow, *changed: str) -> None:
+async def announce_app(session: AsyncSession, app: AppRow, *changed: str) -> None:
     event = AppChanged(app_id=app.id, package_name=app.package_name, changed=list(changed))
     await announce(session, event, entities.app(app.id))
 
 
-async def _app_to_change(session: AsyncSession, caller: Caller, app_id: UUID, expected: int | None) -> AppRow:
+async def app_to_change(session: AsyncSession, caller: Caller, app_id: UUID, expected: int | None) -> AppRow:
     statement = select(AppRow).where(AppRow.id == app_id, AppRow.deleted_at.is_(None)).with_for_update()
     app = (await session.scalars(statement)).one_or_none()
     versions = await versions_of(session, entities.app(app_id))

@@ -16,11 +16,13 @@ Abi = Literal["arm64-v8a", "armeabi-v7a", "x86_64", "x86"]
 PackageName = Annotated[str, Meta(max_length=200, pattern=r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+$")]
 Sha256 = Annotated[str, Meta(max_length=64, pattern=r"^[0-9a-f]{64}$")]
 
-APP_SORTS = ("name", "packageName", "createdAt")
+APP_SORTS = ("name", "packageName", "createdAt", "rating")
+REVIEW_SORTS = ("updatedAt", "rating")
 
 
 class App(Contract, frozen=True, kw_only=True):
-    """`tenant_id` None: in every tenant's store."""
+    """`tenant_id` None: in every tenant's store. `rating` is the reviews' average, None without any; `icon`: whether
+    it has a picture."""
 
     id: UUID
     tenant_id: UUID | None
@@ -33,6 +35,14 @@ class App(Contract, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     version: int
+    rating: float | None = None
+    reviews: int = 0
+    icon: bool = False
+
+
+class Category(Contract, frozen=True, kw_only=True):
+    name: str
+    apps: int
 
 
 class AppCreate(Request, frozen=True, kw_only=True):
@@ -51,7 +61,8 @@ class AppPatch(Request, frozen=True, kw_only=True):
 
 
 class AppVersion(Contract, frozen=True, kw_only=True):
-    """`size` in bytes."""
+    """`size` in bytes. `available`: its APK is in the store, so that it can be installed. `signers`: SHA-256 of their
+    certificates."""
 
     id: UUID
     app_id: UUID
@@ -62,6 +73,11 @@ class AppVersion(Contract, frozen=True, kw_only=True):
     min_sdk: int
     size: int
     created_at: datetime
+    label: str = ""
+    permissions: list[str] = []
+    signers: list[str] = []
+    published: bool = True
+    available: bool = False
 
 
 class AppVersionCreate(Request, frozen=True, kw_only=True):
@@ -71,6 +87,25 @@ class AppVersionCreate(Request, frozen=True, kw_only=True):
     abis: Annotated[list[Abi], Meta(max_length=4)] = []
     min_sdk: Annotated[int, Meta(ge=1, le=100)] = 21
     size: Annotated[int, Meta(ge=1, le=2**40)]
+
+
+class Review(Contract, frozen=True, kw_only=True):
+    """`rating` from 1 to 5."""
+
+    id: UUID
+    app_id: UUID
+    user_id: UUID
+    rating: int
+    text: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class ReviewWrite(Request, frozen=True, kw_only=True):
+    """One per user and app: a second one takes the first one's place."""
+
+    rating: Annotated[int, Meta(ge=1, le=5)]
+    text: Text = ""
 
 
 class Installation(Contract, frozen=True, kw_only=True):

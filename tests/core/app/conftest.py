@@ -1,6 +1,8 @@
+import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +13,9 @@ from sqlalchemy import text
 
 from cloudphone_core.app.main import create_app
 from cloudphone_core.app.models import SCHEMA
+from cloudphone_core.app.storage import Storage
+from cloudphone_core.app.upload_routes import PATCHED, VERSION
+from cloudphone_core.app.uploads import Rules
 from cloudphone_shared.contracts.device import Device
 from cloudphone_shared.database import Database, migrate
 from cloudphone_shared.ids import uuid7
@@ -19,6 +24,7 @@ from tests.servers import Postgres
 from tests.signing import Signer, client_of
 
 Headers = Mapping[str, str]
+TUS = {"Tus-Resumable": VERSION}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,10 @@ def database_url(postgres: Postgres) -> str:
 class World:
     """The app service on a database of its own, with two tenants and one customer with a phone."""
 
-    def __init__(self, client: httpx.AsyncClient, database: Database, signer: Signer, owners: Owners) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, database: Database, signer: Signer, owners: Owners, storage: Storage
+    ) -> None:
+        self.storage = storage
         self.client, self.database, self.signer, self.owners = client, database, signer, owners
         self.now = datetime(2026, 3, 15, 12, tzinfo=UTC)
         self.acme, self.rival = uuid7(), uuid7()
@@ -74,6 +83,34 @@ class World:
     async def listed(self, who: Headers, device: Device | None = None) -> dict[str, Any]:
         return await self.ok("GET", f"/v1/devices/{(device or self.phone).id}/installations", who)
 
+    async def upload(
+        self, content: bytes, who: Headers | None = None, *, split: int | None = None, **metadata: str
+    ) -> dict[str, Any]:
+        """Sent in one piece, or in two; what became of it."""
+        place = await self.announced(len(content), who, **metadata)
+        for start, end in [(0, split), (split, len(content))] if split else [(0, len(content))]:
+            assert (await self.send(place, start or 0, content[start:end], who)).status_code == 204
+        return (await self.ok("GET", place, who or self.admin))["data"]
+
+    async def announced(self, length: int, who: Headers | None = None, **metadata: str) -> str:
+        """Where the file is to be sent."""
+        told = ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in metadata.items())
+        headers = {**(who or self.admin), **TUS, "Upload-Length": str(length), "Upload-Metadata": told}
+        response = await self.client.post("/v1/uploads", headers=headers)
+        assert response.status_code == 201, response.text
+        return response.headers["location"]
+
+    async def send(
+        self, place: str, offset: int, content: Any, who: Headers | None = None, **more: str
+    ) -> httpx.Response:
+        headers = {**(who or self.admin), **TUS, "Upload-Offset": str(offset), "Content-Type": PATCHED, **more}
+        return await self.client.patch(place, headers=headers, content=content)
+
+    async def published(self, content: bytes, who: Headers | None = None, **wanted: object) -> dict[str, Any]:
+        upload = await self.upload(content, who)
+        assert upload["state"] == "ready", upload
+        return (await self.ok("POST", f"/v1/uploads/{upload['id']}/publish", who or self.admin, wanted))["data"]
+
     async def open_connections(self, count: int = 6) -> None:
         """So that what is sent at once is carried out at once, not one after another as connections come up."""
         async with AsyncExitStack() as held:
@@ -88,11 +125,17 @@ class World:
 TO_INSTALLED = ("downloading", "transferring", "installing", "verifying", "installed")
 
 
+RULES = Rules(largest=64 << 20, life_seconds=3600, most_open=10, abis=("arm64-v8a", "x86_64"))
+
+
 @pytest.fixture
-async def world(database_url: str, signer: Signer) -> AsyncIterator[World]:
+async def world(database_url: str, signer: Signer, tmp_path: Path) -> AsyncIterator[World]:
     database = Database(database_url, schema=SCHEMA, service="app", pool_size=10)
     owners = Owners()
+    storage = Storage(f"file://{tmp_path}/apps")
     app = create_app(
+        storage=storage,
+        rules=RULES,
         database=database,
         verifier=signer.verifier(),
         core=owners.clients(signer, "app"),
@@ -100,5 +143,5 @@ async def world(database_url: str, signer: Signer) -> AsyncIterator[World]:
         now=lambda: world.now,
     )
     async with client_of(app) as client:
-        world = World(client, database, signer, owners)
+        world = World(client, database, signer, owners, storage)
         yield world
