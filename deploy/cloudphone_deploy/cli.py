@@ -20,7 +20,10 @@ app = cyclopts.App(name="cloudphone", help=HELP, help_format="markdown", result_
 
 # By name, so that a command imports only what it needs.
 COMMANDS = {
-    **{name: f"{name}:{name}" for name in ("up", "down", "serve", "migrate", "seed", "restored", "config", "phone")},
+    **{
+        name: f"{name}:{name}"
+        for name in ("up", "down", "serve", "migrate", "seed", "restored", "config", "phone", "doctor")
+    },
     **{name: f"{name}:app" for name in ("admin", "tenant", "warmup", "cache", "bus")},
     "check-consistency": "check_consistency:check_consistency",
 }

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from cloudphone_core.device.adb import Adb as PlatformAdb
 from cloudphone_core.device.providers.docker import DockerProvider, Engine
 from cloudphone_core.device.providers.port import (
     DEPLOYMENT,
@@ -15,6 +16,8 @@ from cloudphone_core.device.providers.port import (
     ProviderAway,
     ProviderRefused,
 )
+from cloudphone_deploy.doctor.engine import engine as look_at_engine
+from cloudphone_deploy.doctor.phone import phone
 from tests.conditions import eventually
 from tests.conftest import running
 from tests.docker_engine import IMAGE, DockerEngine
@@ -178,3 +181,16 @@ async def test_an_engine_that_is_away_is_no_refusal() -> None:
     with pytest.raises(ProviderAway):
         await provider.find({})
     await provider.close()
+
+
+async def test_the_doctor_takes_a_phone_through_its_life_and_leaves_nothing_behind(
+    engine: DockerEngine, provider: DockerProvider, adb: Adb
+) -> None:
+    asked = PlatformAdb(("127.0.0.1", adb.port))
+    before = (engine.docker("ps", "--all", "--quiet"), engine.docker("volume", "ls", "--quiet"))
+    findings = [finding async for finding in phone(provider, asked, "tests", boot_seconds=60)]
+    await asked.close()
+    assert [finding.verdict for finding in findings] == ["ok"] * 7, findings
+    assert (engine.docker("ps", "--all", "--quiet"), engine.docker("volume", "ls", "--quiet")) == before
+    told = {finding.about: finding.verdict async for finding in look_at_engine(Engine(url=engine.url))}
+    assert told["Docker Engine"] == "ok" and told["limits"] == "ok"

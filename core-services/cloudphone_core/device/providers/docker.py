@@ -121,6 +121,10 @@ class DockerProvider:
 
         return await self._ask(volumes)
 
+    async def about(self) -> dict[str, Any]:
+        """What the engine tells of itself and its machine; its API's `info`."""
+        return await self._ask(lambda api: api.info())
+
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._opened is not None:

@@ -1,0 +1,1 @@
+"""What `cloudphone doctor` looks at: whether this machine can do what its settings ask of it."""
