@@ -16,6 +16,7 @@ from cloudphone_shared.settings import Auth, Limits, load
 
 from ..opening import open_clients, open_database, open_verifier
 from .fleet_routes import FLEET_ROUTES
+from .lifecycle.routes import LIFECYCLE_ROUTES
 from .routes import DEVICE_ROUTES
 
 NAME = "device"
@@ -42,7 +43,7 @@ def create_app(
 
     return create_http_app(
         NAME,
-        [*DEVICE_ROUTES, *FLEET_ROUTES, changes_route(database, NAME)],
+        [*DEVICE_ROUTES, *LIFECYCLE_ROUTES, *FLEET_ROUTES, changes_route(database, NAME)],
         verifier=verifier or open_verifier(),
         ready={"database": database.ready},
         lifespan=[closing],

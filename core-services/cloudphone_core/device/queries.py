@@ -210,4 +210,6 @@ def _device(
         created_at=row.created_at,
         updated_at=row.updated_at,
         version=versions[entities.device(row.id)],
+        last_error=row.last_error,
+        allocation_id=row.allocation_id,
     )

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import Request, Response, delete, get, patch, post
+from litestar import Request, Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -135,18 +135,6 @@ async def change_device(
         return _versioned(await queries.changed_device(session, caller, device_id, announced))
 
 
-@delete("/v1/devices/{device_id:uuid}", status_code=200, guards=[requires("devices:manage")])
-async def delete_device(
-    device_id: FromPath[UUID],
-    caller: NamedDependency[Caller],
-    database: NamedDependency[Database],
-    if_match: IfMatch = None,
-) -> Answer[None]:
-    async with database.writing() as session:
-        announced = await service.delete_device(session, caller, device_id, expected_version(if_match))
-    return Answer(data=None, entities=announced)
-
-
 @post("/v1/devices/{device_id:uuid}/assign", guards=[requires("devices:manage")])
 async def assign_device(
     request: Request[Any, Any, Any],
@@ -262,7 +250,6 @@ DEVICE_ROUTES = [
     create_device,
     get_device,
     change_device,
-    delete_device,
     assign_device,
     unassign_device,
     enter_maintenance,

@@ -11,19 +11,17 @@ import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cloudphone_shared import entities
 from cloudphone_shared.auth import Caller
-from cloudphone_shared.contracts.device import DeviceCreate, DevicePatch, DeviceState
+from cloudphone_shared.contracts.device import DeviceCreate, DevicePatch
 from cloudphone_shared.contracts.user import User
 from cloudphone_shared.database.outbox import Announcement, announce_all
-from cloudphone_shared.database.versions import versions_of
-from cloudphone_shared.errors import Conflict, Invalid, NotFound
-from cloudphone_shared.events.device import DeviceCreated, DeviceDeleted, DeviceStatusChanged, DeviceUpdated
-from cloudphone_shared.events.envelope import Event
-from cloudphone_shared.http.preconditions import check_version
+from cloudphone_shared.errors import Conflict, Invalid
+from cloudphone_shared.events.device import DeviceCreated
 from cloudphone_shared.ids import uuid7
 
-from .models import DeviceRow, NodeRow, OwnerRow, StateLogRow, TemplateRow
+from .lifecycle.commands import accept
+from .models import DeviceRow, NodeRow, OwnerRow, TemplateRow
+from .moves import about, lock_device, log_state, move, updated
 from .owners import learn_owner
 from .states import TRANSITIONS, check_transition, refusal
 
@@ -60,9 +58,15 @@ async def create_device(
     )
     session.add(device)
     await session.flush()
-    _log(session, device, None, "created", caller.id)
-    created = DeviceCreated(device_id=device.id, tenant_id=tenant_id, name=device.name)
-    told = [_told(device, created), _move(session, device, "idle", "ready", caller.id)]
+    log_state(session, device, None, "created", caller.id)
+    created = DeviceCreated(
+        device_id=device.id,
+        tenant_id=tenant_id,
+        name=device.name,
+        node_id=device.node_id,
+        template_id=device.template_id,
+    )
+    told = [about(device, created), *await move(session, device, "idle", "ready", caller.id)]
     return device.id, await announce_all(session, told)
 
 
@@ -70,7 +74,7 @@ async def change_device(
     session: AsyncSession, caller: Caller, device_id: UUID, patch: DevicePatch, expected: int | None
 ) -> Versions:
     """Name and tags. What is already as wanted is announced to nobody."""
-    device = await _lock(session, caller, device_id, expected)
+    device = await lock_device(session, caller, device_id, expected)
     changed: list[str] = []
     if patch.name is not msgspec.UNSET and patch.name != device.name:
         device.name = patch.name
@@ -83,7 +87,7 @@ async def change_device(
     device.updated_at = datetime.now(UTC)
     # A user's devices are listed by name, so a new name may move the device in its owner's list.
     moved = device.owner_id if "name" in changed else None
-    return await announce_all(session, [_told(device, _updated(device, changed), held_by=moved)])
+    return await announce_all(session, [about(device, updated(device, changed), held_by=moved)])
 
 
 async def assign_device(
@@ -92,7 +96,7 @@ async def assign_device(
     """Gives an idle device to `user`, as the user service answered. Raises Invalid for a user of another tenant, or
     one who is not active."""
     owner = await learn_owner(session, user.id, version=user.version, name=user.name, email=user.email)
-    device = await _lock(session, caller, device_id, expected)
+    device = await lock_device(session, caller, device_id, expected)
     if user.tenant_id != device.tenant_id or owner.deleted:
         raise unknown_owner(user.id)
     if user.status != "active":
@@ -100,8 +104,8 @@ async def assign_device(
     check_transition(device.state, "allocated")
     device.owner_id, device.owner_name, device.owner_email = owner.id, owner.name, owner.email
     device.desired_state = "allocated"
-    moved = _move(session, device, "allocated", "assigned", caller.id)
-    return await announce_all(session, [moved, _told(device, _updated(device, ["ownerId"]), held_by=owner.id)])
+    moved = await move(session, device, "allocated", "assigned", caller.id)
+    return await announce_all(session, [*moved, about(device, updated(device, ["ownerId"]), held_by=owner.id)])
 
 
 def unknown_owner(user_id: UUID) -> Invalid:
@@ -109,8 +113,8 @@ def unknown_owner(user_id: UUID) -> Invalid:
 
 
 async def unassign_device(session: AsyncSession, caller: Caller, device_id: UUID, expected: int | None) -> Versions:
-    device = await _lock(session, caller, device_id, expected)
-    return await announce_all(session, _release(session, device, "unassigned", caller.id))
+    device = await lock_device(session, caller, device_id, expected)
+    return await announce_all(session, await _release(session, device, "unassigned", caller.id))
 
 
 async def release_devices_of(session: AsyncSession, user_id: UUID) -> None:
@@ -126,7 +130,7 @@ async def _release_devices_of_all(session: AsyncSession, user_ids: list[UUID]) -
         .with_for_update()
     )
     devices = (await session.scalars(held)).all()
-    released = [_release(session, device, "owner deleted", "user") for device in devices]
+    released = [await _release(session, device, "owner deleted", "user") for device in devices]
     await announce_all(session, [one for told in released for one in told])
 
 
@@ -146,112 +150,25 @@ async def release_orphans(session: AsyncSession) -> int:
 
 
 async def enter_maintenance(session: AsyncSession, caller: Caller, device_id: UUID, expected: int | None) -> Versions:
-    device = await _lock(session, caller, device_id, expected)
-    moved = _move(session, device, "maintenance", "maintenance began", caller.id)
+    device = await lock_device(session, caller, device_id, expected)
+    moved = await move(session, device, "maintenance", "maintenance began", caller.id)
     device.desired_state = "maintenance"
-    return await announce_all(session, [moved])
+    return await announce_all(session, moved)
 
 
 async def leave_maintenance(session: AsyncSession, caller: Caller, device_id: UUID, expected: int | None) -> Versions:
     """Only maintenance ends this way: what else becomes idle does so by its own work."""
-    device = await _lock(session, caller, device_id, expected)
+    device = await lock_device(session, caller, device_id, expected)
     if device.state != "maintenance":
         raise refusal(device.state, "idle")
-    moved = _move(session, device, "idle", "maintenance ended", caller.id)
+    moved = await move(session, device, "idle", "maintenance ended", caller.id)
     device.desired_state = "idle"
-    return await announce_all(session, [moved])
+    return await announce_all(session, moved)
 
 
-async def delete_device(session: AsyncSession, caller: Caller, device_id: UUID, expected: int | None) -> Versions:
-    """The row stays as a tombstone, without its owner."""
-    device = await _lock(session, caller, device_id, expected)
-    deleting = _move(session, device, "deleting", "deleted", caller.id)
-    owner_id = device.owner_id
-    _forget_owner(device)
-    device.desired_state = "deleted"
-    device.deleted_at = datetime.now(UTC)
-    deleted = _move(session, device, "deleted", "nothing is left of it", caller.id)
-    gone = DeviceDeleted(device_id=device.id, tenant_id=device.tenant_id)
-    tombstone = Announcement(event=gone, entities=_held_by(owner_id), deleted=[entities.device(device.id)])
-    return await announce_all(session, [deleting, deleted, tombstone])
-
-
-def _release(session: AsyncSession, device: DeviceRow, reason: str, actor: str) -> list[Announcement]:
-    """Cleaned in the same use case: idle needs a new volume, and this device has never had one."""
-    told = [_move(session, device, "cleaning", reason, actor)]
-    owner_id = device.owner_id
-    _forget_owner(device)
-    device.desired_state = "idle"
-    if device.volume_name is None:
-        device.generation += 1
-        told.append(_move(session, device, "idle", "cleaned", actor))
-    if owner_id is not None:
-        told.append(_told(device, _updated(device, ["ownerId"], previous=owner_id), held_by=owner_id))
-    return told
-
-
-def _move(session: AsyncSession, device: DeviceRow, to: DeviceState, reason: str, actor: str) -> Announcement:
-    """The only writer of a device's state: checked against the table, logged, to be announced."""
-    before = device.state
-    check_transition(before, to)
-    device.state = to
-    device.updated_at = datetime.now(UTC)
-    _log(session, device, before, reason, actor)
-    changed = DeviceStatusChanged(
-        device_id=device.id,
-        tenant_id=device.tenant_id,
-        user_id=device.owner_id,
-        old_status=before,
-        new_status=to,
-        reason=reason,
-    )
-    return _told(device, changed)
-
-
-def _told(device: DeviceRow, event: Event, *, held_by: UUID | None = None) -> Announcement:
-    return Announcement(event=event, entities=[entities.device(device.id), *_held_by(held_by)])
-
-
-def _held_by(user_id: UUID | None) -> list[str]:
-    return [] if user_id is None else [entities.devices_of(user_id)]
-
-
-def _forget_owner(device: DeviceRow) -> None:
-    device.owner_id = device.owner_name = device.owner_email = None
-
-
-def _log(session: AsyncSession, device: DeviceRow, before: DeviceState | None, reason: str, actor: str) -> None:
-    session.add(
-        StateLogRow(
-            device_id=device.id,
-            from_state=before,
-            to_state=device.state,
-            reason=reason,
-            actor=actor,
-            at=datetime.now(UTC),
-        )
-    )
-
-
-def _updated(device: DeviceRow, changed: list[str], *, previous: UUID | None = None) -> DeviceUpdated:
-    return DeviceUpdated(
-        device_id=device.id,
-        tenant_id=device.tenant_id,
-        name=device.name,
-        user_id=device.owner_id,
-        previous_user_id=previous,
-        changed=changed,
-    )
-
-
-async def _lock(session: AsyncSession, caller: Caller, device_id: UUID, expected: int | None) -> DeviceRow:
-    row = await session.get(DeviceRow, device_id, with_for_update=True)
-    entity = entities.device(device_id)
-    present = await versions_of(session, entity)
-    if row is None or row.deleted_at is not None or not caller.sees(row.tenant_id, row.owner_id):
-        raise NotFound(entities=present)
-    check_version(expected, present[entity])
-    return row
+async def _release(session: AsyncSession, device: DeviceRow, reason: str, actor: str) -> list[Announcement]:
+    """At once where there is nothing to be cleaned: a device that never had a volume."""
+    return (await accept(session, device, "clean", by=actor, reason=reason))[1]
 
 
 async def _check_template(session: AsyncSession, template_id: UUID) -> None:

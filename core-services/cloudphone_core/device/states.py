@@ -32,7 +32,8 @@ def check_transition(current: DeviceState, to: DeviceState) -> None:
         raise refusal(current, to)
 
 
-def refusal(current: DeviceState, to: DeviceState) -> StateConflict:
+def refusal(current: DeviceState, to: DeviceState, unless: str = "") -> StateConflict:
     """`current_state` and `allowed` say what would have been possible."""
     allowed = sorted(TRANSITIONS[current])
-    return StateConflict(f"A device that is {current} cannot become {to}", current_state=current, allowed=allowed)
+    detail = f"A device that is {current} cannot become {to}" + (f", {unless}" if unless else "")
+    return StateConflict(detail, current_state=current, allowed=allowed)

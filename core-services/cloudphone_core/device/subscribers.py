@@ -3,6 +3,8 @@
 Duplicates, late and reordered events are harmless: of each user only the highest version counts.
 """
 
+from collections.abc import Callable
+
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,16 +12,23 @@ from cloudphone_shared import entities
 from cloudphone_shared.bus import Bus, Delivery, Reject
 from cloudphone_shared.database import Database, first_time
 from cloudphone_shared.events import Envelope
+from cloudphone_shared.events.device import OperationRequested
 from cloudphone_shared.events.user import UserDeleted, UserUpdated
 
 from .owners import copy_owner, learn_owner
 from .service import release_devices_of
 
 USER_UPDATED = "device-service.user-updated"
+OPERATIONS = "device-service.operations"
 
 
-def subscribe(bus: Bus, database: Database) -> None:
-    """Before the bus is started."""
+def subscribe(bus: Bus, database: Database, wake: Callable[[], None] = lambda: None) -> None:
+    """Before the bus is started. `wake` tells this process's runner that there may be work."""
+
+    async def work_asked_for(envelope: Envelope, delivery: Delivery) -> None:
+        wake()
+
+    bus.subscribe(OPERATIONS, [OperationRequested.type], work_asked_for)
 
     async def user_changed(envelope: Envelope, delivery: Delivery) -> None:
         async with database.writing() as session:

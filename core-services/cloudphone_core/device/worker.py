@@ -1,6 +1,7 @@
 """The device service's bus process: its relay, its subscribers, and what it does by the clock."""
 
 import asyncio
+from typing import Any
 
 import structlog
 
@@ -10,36 +11,60 @@ from cloudphone_shared.errors import Unavailable
 from cloudphone_shared.settings import BusSettings, load
 
 from ..opening import open_database
+from .lifecycle.settling import SETTLE
+from .lifecycle.sweeping import sweep
+from .lifecycle.works import WORK
 from .main import NAME
+from .operations.job import Points, nothing_happens
+from .operations.runner import Pace, Runner
+from .providers.port import Provider
 from .service import release_orphans
 from .subscribers import subscribe
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-SWEEP_SECONDS = 15.0
+SWEEP_SECONDS = 5.0
 
 
 async def run(
-    *, database: Database | None = None, bus: Bus | None = None, sweep_seconds: float = SWEEP_SECONDS
+    *,
+    database: Database | None = None,
+    bus: Bus | None = None,
+    provider: Provider | None = None,
+    adb: Any = None,
+    settings: Any = None,
+    pace: Pace = Pace(),  # noqa: B008
+    points: Points = nothing_happens,
+    sweep_seconds: float = SWEEP_SECONDS,
 ) -> None:
     """Runs until cancelled; stops the bus and closes the database it was given or opened."""
     database = database or open_database(NAME)
     bus = bus or connect(load(BusSettings).bus_url)
-    subscribe(bus, database)
+    runner = None
+    if provider is not None:
+        runner = Runner(database, provider, adb, WORK, SETTLE, settings=settings, pace=pace, points=points)
+    subscribe(bus, database, runner.wake if runner else _nobody)
     try:
         await bus.start()
         async with asyncio.TaskGroup() as work:
             work.create_task(Relay(database, bus, service=NAME).run())
             work.create_task(_sweep(database, sweep_seconds))
+            if runner:
+                work.create_task(runner.run())
     finally:
         await bus.stop()
         await database.close()
 
 
+def _nobody() -> None:
+    pass
+
+
 async def _sweep(database: Database, every: float) -> None:
-    """Takes devices from deleted owners once their state allows it."""
+    """Ends what takes too long, and takes devices from deleted owners once their state allows it."""
     while True:
         try:
+            await sweep(database, SETTLE)
             async with database.writing() as session:
                 released = await release_orphans(session)
             if released:

@@ -38,6 +38,7 @@ class Device(Contract, frozen=True, kw_only=True):
     """`owner_name` and `owner_email` are copies for search and fallback; their truth is the user service's.
 
     `version` is the resource's own version, its ETag on writes. `node` and `template` depend on their own entities.
+    `last_error`: why its last work failed, None once another succeeded.
     """
 
     id: UUID
@@ -59,6 +60,8 @@ class Device(Contract, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     version: int
+    last_error: str | None = None
+    allocation_id: UUID | None = None
 
 
 class DeviceSummary(Contract, frozen=True, kw_only=True):
@@ -103,6 +106,24 @@ class DevicePatch(Request, frozen=True, kw_only=True):
 
 class DeviceAssign(Request, frozen=True, kw_only=True):
     owner_id: UUID
+
+
+class DeviceStart(Request, frozen=True, kw_only=True):
+    """`force`: also out of an error."""
+
+    force: bool = False
+
+
+class DeviceRun(Contract, frozen=True, kw_only=True):
+    """One stretch of running; `stopped_at` None while it lasts. `closed_by`: what said that it had ended."""
+
+    run_id: UUID
+    device_id: UUID
+    started_at: datetime
+    stopped_at: datetime | None
+    stop_reason: str | None
+    closed_by: Literal["event", "heartbeat", "reconcile"] | None
+    last_seen_at: datetime
 
 
 class StateChange(Contract, frozen=True, kw_only=True):

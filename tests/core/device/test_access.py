@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from cloudphone_core.device.lifecycle.routes import LIFECYCLE_ROUTES
 from cloudphone_core.device.routes import DEVICE_ROUTES
 from tests.core.device.conftest import Users, World
 
@@ -18,13 +19,21 @@ ONE_DEVICE: dict[tuple[str, str], Any] = {
     ("POST", "/maintenance"): None,
     ("POST", "/idle"): None,
     ("GET", "/history"): None,
+    ("POST", "/start"): {"force": True},
+    ("POST", "/stop"): None,
+    ("POST", "/reboot"): None,
+    ("POST", "/reset"): None,
+    ("POST", "/clean"): None,
+    ("POST", "/freeze"): None,
+    ("POST", "/unfreeze"): None,
+    ("GET", "/operations"): None,
 }
 """Every endpoint of one device, with a body that it would accept."""
 
 
 def test_no_endpoint_of_one_device_is_missing_here() -> None:
     served: set[tuple[str, str]] = set()
-    for route in DEVICE_ROUTES:
+    for route in (*DEVICE_ROUTES, *LIFECYCLE_ROUTES):
         for path in route.paths:
             if path.startswith("/v1/devices/{device_id:uuid}"):
                 served |= {(method, path.removeprefix("/v1/devices/{device_id:uuid}")) for method in route.http_methods}
@@ -36,7 +45,7 @@ async def test_a_foreign_tenants_device_is_as_absent_as_none(
     world: World, users: Users, method: str, path: str
 ) -> None:
     device = await world.device(owner=users.user(world.tenant))
-    foreign = world.signer.headers(role="operator", tenant=users.tenant())
+    foreign = world.signer.headers(role="admin", scope="tenant", tenant=users.tenant())
     body = ONE_DEVICE[method, path]
     if body and "ownerId" in body:
         body = {"ownerId": users.user(world.tenant).id}
@@ -95,9 +104,11 @@ async def test_a_customer_sees_and_renames_own_devices_only(world: World, users:
     assert (await world.ask("GET", f"/v1/users/{bob.id}/devices", by=by)).status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [one for one in ONE_DEVICE if one not in {("GET", ""), ("PATCH", ""), ("GET", "/history")}]
-)
+_WRITTEN = {("PATCH", ""), *(("POST", f"/{kind}") for kind in ("start", "stop", "reboot", "reset"))}
+"""What a customer may do with a device of his own."""
+
+
+@pytest.mark.parametrize(("method", "path"), [one for one in ONE_DEVICE if one[0] != "GET" and one not in _WRITTEN])
 async def test_a_customer_manages_nothing(world: World, users: Users, method: str, path: str) -> None:
     ana = users.user(world.tenant)
     device = await world.device(owner=ana)
