@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from cloudphone_deploy.consistency import laboratory
-from cloudphone_deploy.consistency.laboratory import SERVICES
+from cloudphone_deploy.folder import CLIENTS
 from cloudphone_shared.settings import PORTS
 from tests.nursery import Nursery
 from tests.servers import Guard, Postgres, Server, free_base, free_port
@@ -92,9 +92,7 @@ class Platform:
     ) -> None:
         self.base = free_base(25)
         self.databases = _databases(postgres, apart=seven_databases)
-        clients = {
-            name: f"secret-of-{name}" for name in ("bff-admin", "bff-user", "cache-worker", "operations", *SERVICES)
-        }
+        clients = {name: f"secret-of-{name}" for name in CLIENTS}
         self.environment = {
             "CLOUDPHONE_PORT_BASE": str(self.base),
             "CLOUDPHONE_REDIS_URL": redis_url,
@@ -224,5 +222,5 @@ def _wait_for(process: Process) -> None:
 
 
 def _databases(postgres: Postgres, *, apart: bool) -> dict[str, str]:
-    names = ("core", "billing", *(("user", "device", "app", "cache") if apart else ()))
+    names = ("core", "billing", *(("user", "device", "app", "scheduler", "cache") if apart else ()))
     return {f"CLOUDPHONE_{name.upper()}_DATABASE_URL": postgres.create_database() for name in names}

@@ -56,6 +56,8 @@ class DataFolder:
         self.valkey = self.path / "valkey"
         self.nats = self.path / "nats"
         self.adb = self.path / "adb"
+        self.engine = self.path / "engine"
+        """The URL of the Docker Engine that has containers of this installation."""
         self.up = self.path / "up.json"
         self.secrets = self.path / "secrets.toml"
         self.version = self.path / "version.toml"

@@ -50,6 +50,8 @@ UNITS: dict[str, tuple[Unit, ...]] = {
     "device-worker": (_worker("cloudphone_core.device"),),
     "app": (_http("cloudphone_core.app"),),
     "app-worker": (_worker("cloudphone_core.app"),),
+    "scheduler": (_http("cloudphone_core.scheduler"),),
+    "scheduler-worker": (_worker("cloudphone_core.scheduler"),),
     "phones": (Unit("worker", "cloudphone_deploy.phones:run"),),
     "billing": (_http("cloudphone_core.billing"),),
     "billing-worker": (_worker("cloudphone_core.billing"),),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from cloudphone_core.scheduler.settings import Scheduling
 from cloudphone_deploy.errors import CommandError
 from cloudphone_deploy.folder import DataFolder, Secrets
 from cloudphone_shared.settings import (
@@ -48,6 +49,7 @@ SETTINGS = (
     CacheWorkerSettings,
     Devices,
     AppStorage,
+    Scheduling,
 )
 
 

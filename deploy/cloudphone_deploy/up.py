@@ -34,6 +34,7 @@ PROCESSES = {
     "user": ("user", "user-worker"),
     "device": ("device", "device-worker"),
     "app": ("app", "app-worker"),
+    "scheduler": ("scheduler", "scheduler-worker"),
     "billing": ("billing", "billing-worker"),
     "cache-worker": ("cache-worker",),
     "bff-admin": ("bff-admin",),
@@ -46,7 +47,7 @@ SERVICES = [name for name in PROCESSES if name in PORTS and not name.startswith(
 
 STOP_ORDER = (
     ["bff-admin", "bff-user"],
-    ["user", "device", "app", "billing", "cache-worker"],
+    ["user", "device", "app", "scheduler", "billing", "cache-worker"],
     ["phones", "adb", "nats", "valkey"],
     ["postgres"],
 )
@@ -63,6 +64,8 @@ async def up(
         made = surroundings(folder)
         processes = dict[str, Sequence[str]]() if servers_only else _processes(made)
         await _free_ports(folder, made, processes)
+        if processes:
+            _note_engine(folder, load(Devices, env=made.env))
         installation = Installation(folder, made, processes, announcement)
         try:
             await _until_told(installation.run(with_demo))
@@ -213,6 +216,13 @@ def down(folder: DataFolder, *, within: float = 40.0) -> bool:
 def _processes(made: Surroundings) -> dict[str, Sequence[str]]:
     simulated = load(Devices, env=made.env).provider == "simulated"
     return {name: units for name, units in PROCESSES.items() if simulated or name != "phones"}
+
+
+def _note_engine(folder: DataFolder, settings: Devices) -> None:
+    """So that whoever deletes the folder deletes the containers too."""
+    if settings.provider == "docker":
+        with refusing(folder.path):
+            write_private(folder.engine, settings.docker_url or os.environ.get("DOCKER_HOST", ""))
 
 
 def _listens(socket: Path) -> bool:

@@ -111,7 +111,7 @@ async def test_the_printed_call_gives_a_composed_device(machine: Machine) -> Non
 def test_the_file_for_scripts_names_addresses_accounts_and_processes(machine: Machine) -> None:
     told = up(machine)
     assert list(told) == ["bffAdmin", "bffUser", "services", "accounts", "pids"]
-    assert set(told["services"]) == {"user", "device", "app", "billing", "cache-worker"}
+    assert set(told["services"]) == {"user", "device", "app", "scheduler", "billing", "cache-worker"}
     assert {account["role"] for account in told["accounts"]} == {"admin", "operator", "support", "customer"}
     assert all(set(account) == {"role", "tenant", "email", "password"} for account in told["accounts"])
     assert all(psutil.pid_exists(pid) for pid in told["pids"].values())

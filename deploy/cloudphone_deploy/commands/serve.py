@@ -23,9 +23,9 @@ def serve(
 ) -> None:
     """Run any set of processes in this one, until SIGTERM or Ctrl-C.
 
-    Names: `user`, `device`, `app`, `billing` (HTTP), each with a `-worker` (outbox relay, subscribers, timers),
-    `phones` (the farm of simulated phones), `cache-worker`, `bff-admin`, `bff-user`. Beside a running `cloudphone up`
-    it joins that one's servers.
+    Names: `user`, `device`, `app`, `scheduler`, `billing` (HTTP), each with a `-worker` (outbox relay, subscribers,
+    timers), `phones` (the farm of simulated phones), `cache-worker`, `bff-admin`, `bff-user`. Beside a running
+    `cloudphone up` it joins that one's servers.
 
     For example:
 
