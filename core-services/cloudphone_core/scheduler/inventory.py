@@ -53,16 +53,25 @@ async def mark_node(session: AsyncSession, node_id: UUID, status: str, version: 
     await session.execute(newer.values(status=status).execution_options(synchronize_session=False))
 
 
+async def mark_template(session: AsyncSession, template_id: UUID) -> None:
+    """To be asked for."""
+    unknown: dict[str, Any] = {"version": 0, "abis": [], "stale": True}
+    await _insert_newer(session, TemplateRow, template_id, unknown, {"stale": True}, sa.true())
+
+
 async def look_up(database: Database, core: CoreClients) -> int:
     """Asks for what is stale, at most a batch of each kind; returns how many there were."""
     async with database.reading() as session:
         devices = list(await session.scalars(sa.select(DeviceRow.id).where(DeviceRow.stale).limit(MOST_IDS)))
         nodes = list(await session.scalars(sa.select(NodeRow.id).where(NodeRow.stale).limit(MOST_IDS)))
+        templates = list(await session.scalars(sa.select(TemplateRow.id).where(TemplateRow.stale).limit(MOST_IDS)))
     if devices:
         await _learn(database, core, devices)
     for node_id in nodes:
         await _learn_node(database, core, node_id)
-    return len(devices) + len(nodes)
+    for template_id in templates:
+        await _learn_template(database, core, template_id)
+    return len(devices) + len(nodes) + len(templates)
 
 
 async def synchronize(database: Database, core: CoreClients) -> None:
@@ -162,6 +171,17 @@ async def _learn_node(database: Database, core: CoreClients, node_id: UUID) -> N
         await write_nodes(session, [node])
 
 
+async def _learn_template(database: Database, core: CoreClients, template_id: UUID) -> None:
+    try:
+        templates = [_template(await core.device.template(template_id))]
+    except NotFound:
+        templates = []
+    async with database.writing() as session:
+        await _write(session, TemplateRow, templates)
+        known = sa.update(TemplateRow).where(TemplateRow.id == template_id).values(stale=False)
+        await session.execute(known.execution_options(synchronize_session=False))
+
+
 async def _all_nodes(database: Database, core: CoreClients) -> AsyncGenerator[Node]:
     cursor: str | None = None
     while True:
@@ -231,7 +251,7 @@ def _node(node: Node) -> dict[str, Any]:
 
 def _template(template: Template) -> dict[str, Any]:
     abis: list[str] = getattr(template, "abis", list(ABIS))
-    return {"id": template.id, "version": template.version, "abis": abis}
+    return {"id": template.id, "version": template.version, "abis": abis, "stale": False}
 
 
 ABIS = ("arm64-v8a", "armeabi-v7a", "x86_64", "x86")

@@ -75,6 +75,7 @@ class TemplateRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     version: Mapped[int]
     abis: Mapped[list[str]]
+    stale: Mapped[bool]
 
     __table_args__ = ({"schema": SCHEMA},)
 

@@ -11,12 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.database import Database, announce_all
 
-from .models import LIVE, AllocationRow, RequestRow, TenantRow, services
+from .models import LIVE, AllocationRow, DeviceRow, RequestRow, TenantRow, services
 from .placing import end, heads, hold, next_placed, reply
 from .service import back_in_line
 from .settings import Scheduling
 
 _BATCH = 200
+NOBODYS = ("idle", "cleaning", "maintenance", "deleting", "deleted")
+"""States of a device that no user holds."""
 _QUEUED = RequestRow.state == sa.literal_column("'queued'")
 
 
@@ -49,17 +51,22 @@ async def serve_next(session: AsyncSession, tenant_id: UUID, patience: Schedulin
 
 
 async def expire(database: Database, patience: Scheduling) -> int:
-    """Ends the leases and the waits that have run out by the database's clock; returns how many."""
+    """Ends the leases and the waits that have run out by the database's clock, and the allocations whose device was
+    taken back by others; returns how many."""
     async with database.writing() as session:
         leases = list(await session.scalars(_run_out()))
+        lost = list(await session.scalars(_taken_back()))
         waits = list(await session.scalars(_waited_long_enough()))
     for allocation_id in leases:
         async with database.writing() as session:
             await expire_lease(session, allocation_id, patience)
+    for allocation_id in lost:
+        async with database.writing() as session:
+            await give_up(session, allocation_id, patience)
     for request_id in waits:
         async with database.writing() as session:
             await expire_wait(session, request_id)
-    return len(leases) + len(waits)
+    return len(leases) + len(lost) + len(waits)
 
 
 async def expire_lease(session: AsyncSession, allocation_id: UUID, patience: Scheduling) -> None:
@@ -75,6 +82,17 @@ async def expire_lease(session: AsyncSession, allocation_id: UUID, patience: Sch
         told = await end(session, allocation, "expired", "the device did not answer in time", now, patience)
         told += await back_in_line(session, allocation, now)
     await announce_all(session, told)
+
+
+async def give_up(session: AsyncSession, allocation_id: UUID, patience: Scheduling) -> None:
+    """An allocation whose device is not the user's any more."""
+    allocation = await session.get_one(AllocationRow, allocation_id)
+    now = await hold(session, allocation.tenant_id)
+    await session.refresh(allocation, with_for_update=True)
+    if allocation.state == "active":
+        await announce_all(
+            session, await end(session, allocation, "released", "the device was taken back", now, patience)
+        )
 
 
 async def expire_wait(session: AsyncSession, request_id: UUID) -> None:
@@ -105,6 +123,16 @@ def _run_out() -> sa.Select[UUID]:
         .where(AllocationRow.state.in_([sa.literal_column(f"'{state}'") for state in LIVE]))
         .where(AllocationRow.lease_until <= sa.func.clock_timestamp())
         .order_by(AllocationRow.lease_until)
+        .limit(_BATCH)
+    )
+
+
+def _taken_back() -> sa.Select[UUID]:
+    """Of a device that was given, news of it as nobody's are later news."""
+    return (
+        sa.select(AllocationRow.id)
+        .join(DeviceRow, DeviceRow.allocation_id == AllocationRow.id)
+        .where(AllocationRow.state == "active", DeviceRow.state.in_(NOBODYS))
         .limit(_BATCH)
     )
 

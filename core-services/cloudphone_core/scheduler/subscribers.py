@@ -19,6 +19,7 @@ from cloudphone_shared.events.device import (
     DeviceStatusChanged,
     DeviceUpdated,
     NodeChanged,
+    TemplateChanged,
 )
 from cloudphone_shared.events.scheduler import DeviceAllocateRequested, DeviceReleaseRequested, NodeOnline
 
@@ -36,6 +37,7 @@ FLEET = (
     DeviceDeleted,
     DeviceStatusChanged,
     NodeChanged,
+    TemplateChanged,
     DeviceAllocated,
     DeviceAllocationRefused,
     NodeOnline,
@@ -82,6 +84,7 @@ async def follow(session: AsyncSession, envelope: Envelope, patience: Scheduling
     match envelope.type:
         case DeviceAllocated.type:
             taken = opened(envelope, DeviceAllocated)
+            await inventory.hear_state(session, taken.device_id, "allocated", *_place(envelope, taken))
             await service.device_taken(session, taken.allocation_id, taken.fencing_token)
         case DeviceAllocationRefused.type:
             refused = opened(envelope, DeviceAllocationRefused)
@@ -104,6 +107,8 @@ async def follow(session: AsyncSession, envelope: Envelope, patience: Scheduling
             node = opened(envelope, NodeChanged)
             version = envelope.entities.get(entities.node(node.node_id), 0)
             await inventory.mark_node(session, node.node_id, node.status, version)
+        case TemplateChanged.type:
+            await inventory.mark_template(session, opened(envelope, TemplateChanged).template_id)
         case _:
             pass
 
@@ -116,7 +121,7 @@ def opened(envelope: Envelope, kind: type[E]) -> E:
         raise Reject(f"not a {kind.type}: {error}") from error
 
 
-def _place(envelope: Envelope, event: DeviceStatusChanged | DeviceDeleted) -> tuple[int, int]:
+def _place(envelope: Envelope, event: DeviceAllocated | DeviceStatusChanged | DeviceDeleted) -> tuple[int, int]:
     """The device's version and the event's number."""
     entity = entities.device(event.device_id)
     if entity not in envelope.entities:

@@ -53,7 +53,6 @@ class NodeChanged(Event, frozen=True, kw_only=True):
 
 class TemplateChanged(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "template.changed"
-    public: ClassVar[bool] = True
     template_id: UUID
     changed: list[str]
 

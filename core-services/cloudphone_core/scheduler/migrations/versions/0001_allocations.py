@@ -114,6 +114,7 @@ TABLES = (
         id UUID NOT NULL,
         version BIGINT NOT NULL,
         abis TEXT[] NOT NULL,
+        stale BOOLEAN NOT NULL,
         CONSTRAINT pk_templates PRIMARY KEY (id)
     )
     """,
