@@ -112,7 +112,7 @@ class UsageRow(Base):
 
     `told_…` is the best that was told of its end; `stopped_at` follows from that and from the device's next run, so
     that no two intervals overlap. `user_id` None: the device was nobody's, the run is on no bill. `seen_at` is when it
-    was last known to run, `asked_at` when the device's owner was last asked about it.
+    was last known to run (None for one recorded by hand), `asked_at` when the device's owner was last asked about it.
     """
 
     __tablename__ = "usage_records"

@@ -50,12 +50,16 @@ async def ask_about_open_runs(database: Database, core: CoreClients, now: dateti
 
 
 async def _unsettled(session: AsyncSession, now: datetime, patience: Patience) -> list[UUID]:
-    """Those cut short by their device's next run are among them: nobody told when they ended."""
+    """Those cut short by their device's next run are among them: nobody told when they ended.
+
+    What was recorded by hand is none of the device service's.
+    """
     may_go_on = (UsageRow.told_by == "reconcile") & (UsageRow.told_stopped_at > now - patience.reopens_within)
     statement = (
         select(UsageRow.run_id)
         .where(
             or_(UsageRow.told_by.is_(None), may_go_on),
+            UsageRow.seen_at.is_not(None),
             UsageRow.started_at <= now - patience.older_than,
             or_(UsageRow.asked_at.is_(None), UsageRow.asked_at <= now - patience.again_after),
         )

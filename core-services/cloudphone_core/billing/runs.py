@@ -59,6 +59,7 @@ async def hear(session: AsyncSession, fact: RunFact, at: datetime) -> None:
             device_id=fact.device_id,
             user_id=fact.user_id,
             started_at=fact.started_at,
+            seen_at=fact.started_at,
         )
     _agree(run, fact)
     run.user_id = run.user_id or fact.user_id
