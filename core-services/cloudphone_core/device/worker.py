@@ -1,22 +1,23 @@
 """The device service's bus process: its relay, its subscribers, and what it does by the clock."""
 
 import asyncio
-from typing import Any
 
 import structlog
 
 from cloudphone_shared.bus import Bus, connect
 from cloudphone_shared.database import Database, Relay
 from cloudphone_shared.errors import Unavailable
-from cloudphone_shared.settings import BusSettings, load
+from cloudphone_shared.settings import BusSettings, Devices, load
 
 from ..opening import open_database
+from .adb import Adb
 from .lifecycle.settling import SETTLE
 from .lifecycle.sweeping import sweep
 from .lifecycle.works import WORK
 from .main import NAME
 from .operations.job import Points, nothing_happens
 from .operations.runner import Pace, Runner
+from .providers import open_provider
 from .providers.port import Provider
 from .service import release_orphans
 from .subscribers import subscribe
@@ -31,33 +32,35 @@ async def run(
     database: Database | None = None,
     bus: Bus | None = None,
     provider: Provider | None = None,
-    adb: Any = None,
-    settings: Any = None,
+    adb: Adb | None = None,
+    settings: Devices | None = None,
     pace: Pace = Pace(),  # noqa: B008
     points: Points = nothing_happens,
     sweep_seconds: float = SWEEP_SECONDS,
 ) -> None:
-    """Runs until cancelled; stops the bus and closes the database it was given or opened."""
+    """Runs until cancelled; stops the bus and closes what it was given or opened."""
     database = database or open_database(NAME)
     bus = bus or connect(load(BusSettings).bus_url)
-    runner = None
-    if provider is not None:
-        runner = Runner(database, provider, adb, WORK, SETTLE, settings=settings, pace=pace, points=points)
-    subscribe(bus, database, runner.wake if runner else _nobody)
+    settings = settings or load(Devices)
+    provider, adb = provider or open_provider(settings), adb or Adb(_server(settings.adb_server))
+    runner = Runner(database, provider, adb, WORK, SETTLE, settings=settings, pace=pace, points=points)
+    subscribe(bus, database, runner.wake)
     try:
         await bus.start()
         async with asyncio.TaskGroup() as work:
             work.create_task(Relay(database, bus, service=NAME).run())
             work.create_task(_sweep(database, sweep_seconds))
-            if runner:
-                work.create_task(runner.run())
+            work.create_task(runner.run())
     finally:
         await bus.stop()
+        await adb.close()
+        await provider.close()
         await database.close()
 
 
-def _nobody() -> None:
-    pass
+def _server(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
 
 
 async def _sweep(database: Database, every: float) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -14,7 +14,9 @@ from cloudphone_shared.contracts.operation import OperationKind
 from cloudphone_shared.database import Database
 from cloudphone_shared.database.outbox import Announcement, announce_all
 from cloudphone_shared.errors import Unavailable
+from cloudphone_shared.settings import Devices
 
+from ..adb import Adb
 from ..models import DeviceRow, OperationRow, TemplateRow
 from ..moves import about, updated
 from ..providers.port import Provider
@@ -100,15 +102,6 @@ class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.adb_host}:{self.adb_port}" if self.adb_host and self.adb_port else None
 
 
-class Bridge(Protocol):
-    """What lifecycle asks of adb; `cloudphone_core.device.adb.Adb` can more."""
-
-    async def connect(self, address: str) -> None: ...
-    async def disconnect(self, address: str) -> None: ...
-    async def state(self, address: str) -> str | None: ...
-    async def booted(self, address: str) -> bool: ...
-
-
 Points = Callable[[str], Awaitable[None]]
 
 
@@ -126,8 +119,8 @@ class Job:
         device: DeviceFacts,
         database: Database,
         provider: Provider,
-        adb: Any,
-        settings: Any,
+        adb: Adb,
+        settings: Devices,
         lease_seconds: float,
         points: Points = nothing_happens,
     ) -> None:

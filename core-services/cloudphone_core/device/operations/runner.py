@@ -14,7 +14,9 @@ from cloudphone_shared.contracts.operation import OperationKind
 from cloudphone_shared.database import Database
 from cloudphone_shared.database.outbox import Announcement
 from cloudphone_shared.errors import Unavailable
+from cloudphone_shared.settings import Devices
 
+from ..adb import Adb, PhoneRefused
 from ..models import DeviceRow
 from ..providers.port import Provider, ProviderRefused
 from . import claims
@@ -54,11 +56,11 @@ class Runner:
         self,
         database: Database,
         provider: Provider,
-        adb: Any,
+        adb: Adb,
         works: Works,
         settlements: Settlements,
         *,
-        settings: Any = None,
+        settings: Devices,
         pace: Pace = Pace(),  # noqa: B008
         points: Points = nothing_happens,
     ) -> None:
@@ -168,7 +170,7 @@ class Runner:
             if failed.retry_after is None:
                 return _failed(job.operation, failed.code, failed.detail)
             await self._again(job.operation, failed.retry_after, failed.detail)
-        except ProviderRefused as refused:
+        except (ProviderRefused, PhoneRefused) as refused:
             return _failed(job.operation, refused.code, refused.detail)
         except GivesWay as given:
             await self._again(job.operation, given.retry_after, "gives way")
