@@ -5,17 +5,23 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = ("bff_admin", "bff_user", "consistency", "journeys")
-"""Folders whose tests share a whole platform, or its services."""
-IN_LINE = ("consistency", "core", "shared", "cache", "bff_admin", "bff_user", "journeys", "deploy", "bench")
+TOGETHER = {
+    "bff_admin": "bff_admin",
+    "bff_user": "bff_user",
+    "consistency": "consistency",
+    "shared/bus": "rabbitmq",
+    "journeys": "rabbitmq",
+}
+"""Folders whose tests share a whole platform, its services, or a server that takes long to start."""
+IN_LINE = ("consistency", "core", "cache", "shared/bus", "journeys", "deploy", "bff_admin", "bff_user", "shared")
 """The checker's platform first and the journeys' in the middle, so that the two do not starve each other; short files
 last, so that no worker begins with something long while the others are at their end."""
 
 
 def place_in_line(path: PurePath) -> int:
     """Of a file below `tests`."""
-    folder = path.parts[0]
-    return IN_LINE.index(folder) if folder in IN_LINE else len(IN_LINE)
+    folders = [str(each) for each in path.parents]
+    return next((IN_LINE.index(folder) for folder in folders if folder in IN_LINE), len(IN_LINE))
 
 
 class Together(LoadScopeScheduling):
@@ -30,5 +36,5 @@ class Together(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        folder = PurePath(file).parts[1]
-        return folder if folder in TOGETHER else file
+        folders = [str(each) for each in PurePath(*PurePath(file).parts[1:]).parents]
+        return next((TOGETHER[folder] for folder in folders if folder in TOGETHER), file)

@@ -54,9 +54,9 @@ def platform(postgres: Postgres) -> Iterator[OnNats]:
 
 
 @pytest.fixture(scope="package")
-def platform_on_rabbitmq(postgres: Postgres) -> Iterator[OnRabbitMQ]:
-    with running(Redis) as store, running(RabbitMQ) as bus:
-        yield from _started(OnRabbitMQ(postgres, store, bus))
+def platform_on_rabbitmq(postgres: Postgres, rabbitmq: RabbitMQ) -> Iterator[OnRabbitMQ]:
+    with running(Redis) as store:
+        yield from _started(OnRabbitMQ(postgres, store, rabbitmq))
 
 
 @pytest.fixture(params=["platform", "platform_on_rabbitmq"], ids=["nats", "rabbitmq"])

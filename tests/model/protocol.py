@@ -1,7 +1,8 @@
 """Every interleaving of the feed's protocol at small scope, breadth first, so that a trail to a violation is shortest.
 
 One owner changes the entities `a` and `c` in a fixed order; the view shows `a`. Two readers hear the feed, fill and
-serve; they are alike, so that of two worlds which differ in who is who only one is looked into. Numbers and versions are incarnation * 10 + a counter; `uid` tells apart what two timelines number alike.
+serve; they are alike, so that of two worlds which differ in who is who only one is looked into. Numbers and versions
+are incarnation * 10 + a counter; `uid` tells apart what two timelines number alike.
 """
 
 from collections import deque
