@@ -9,15 +9,19 @@ import traceback
 from contextlib import suppress
 from types import FrameType
 
+import httpx
 import msgspec
+from litestar import Litestar, get
 
 from cloudphone_deploy import cli, launch, prepare, processes
 from cloudphone_deploy.nursery import Order, Told
+from cloudphone_shared.auth import tls
 
 
 def main() -> None:
     """Forks as ordered on standard input, tells on standard output, and ends when its input does."""
     processes.preload(processes.UNITS)
+    _make_ready()
     gc.collect()
     gc.freeze()
     woken, wake = os.pipe()
@@ -42,6 +46,15 @@ def main() -> None:
                 *lines, unread = (unread + read).split(b"\n")
                 for line in lines:
                     _bear(msgspec.json.decode(line, type=Order))
+
+
+def _make_ready() -> None:
+    """What is imported or read only once somebody makes an app or a client."""
+    Litestar([get("/")(_nothing)], logging_config=None)
+    httpx.AsyncClient(verify=tls())
+
+
+async def _nothing() -> None: ...
 
 
 def _note(number: int, frame: FrameType | None) -> None:

@@ -5,8 +5,10 @@ Tokens are short-lived JWTs signed with Ed25519. Everybody verifies them; only t
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from typing import Any, Literal
 
 import httpx
@@ -88,6 +90,13 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return owner_id is not None and str(owner_id) == self.id
 
 
+@cache
+def tls() -> ssl.SSLContext:
+    """For whoever may be reached over HTTPS: once in a process, as it takes tens of milliseconds to read all trusted
+    authorities."""
+    return httpx.create_ssl_context()
+
+
 class TokenVerifier:
     """Verifies access tokens against the published keys: fetched when a key id is unknown, renewed behind the scenes.
 
@@ -106,7 +115,7 @@ class TokenVerifier:
     ) -> None:
         self._url = jwks_url
         self._clock = clock
-        self._http = httpx.AsyncClient(transport=transport, timeout=2.0)
+        self._http = httpx.AsyncClient(transport=transport, timeout=2.0, verify=tls())
         self._keys: dict[str, Any] = {}
         self._fetched_at = self._tried_at = float("-inf")
         self._failure = ""
@@ -235,7 +244,7 @@ class ServiceIdentity:
     ) -> None:
         self.name = name
         self._secret = secret
-        self._http = httpx.AsyncClient(base_url=user_url, transport=transport, timeout=2.0)
+        self._http = httpx.AsyncClient(base_url=user_url, transport=transport, timeout=2.0, verify=tls())
         self._clock = clock
         self._token = ""
         self._renew_at = self._expires_at = self._retry_at = 0.0

@@ -24,7 +24,7 @@ def test_a_restored_service_is_in_a_higher_incarnation(
 def test_what_is_no_service_is_refused_with_the_choice(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(words)
-    assert "user, device, app, billing" in capsys.readouterr().err
+    assert "user, device, app, scheduler, billing" in capsys.readouterr().err
 
 
 async def _next_version(url: str) -> int:

@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any
 
 import msgspec
 from litestar import Litestar
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
 from cloudphone_shared.auth import Caller, TokenVerifier
@@ -15,7 +15,7 @@ from cloudphone_shared.http.app import Lifespan
 from cloudphone_shared.http.app import create_app as http_app
 from cloudphone_shared.http.cors import CrossOrigin
 from cloudphone_shared.http.lists import list_query
-from cloudphone_shared.http.operations import illustrate, name_version
+from cloudphone_shared.http.operations import Documentation, name_version
 from cloudphone_shared.limits import Limiter
 from cloudphone_shared.observability.metrics import settled_by
 from cloudphone_shared.settings import Front, Limits
@@ -51,7 +51,7 @@ class ViewsApp:
         still_valid: Callable[[Caller], bool],
         candidates: Candidates,
         provide: Mapping[str, object],
-        openapi: OpenAPIConfig,
+        openapi: Documentation,
         examples: Iterable[msgspec.Struct] = (),
         lifespan: Sequence[Lifespan] = (),
     ) -> None:
@@ -68,6 +68,8 @@ class ViewsApp:
                 with exported(name, cache), settled_by(ledger.settle):
                     yield
 
+        documents = copy(openapi)
+        documents.examples = tuple(examples)
         edge = http_app(
             name,
             [*handlers, *FILLING],
@@ -78,14 +80,13 @@ class ViewsApp:
                 "asked": Provide(list_query),
                 **{key: _given(value) for key, value in given.items()},
             },
-            openapi=openapi,
+            openapi=documents,
             body_limit_bytes=limits.body_limit_bytes,
             admit=gate.admit,
             still_valid=still_valid,
             after_request=name_version,
         )
         self.litestar = edge.litestar
-        illustrate(self.litestar.openapi_schema, examples)
         door = FrontDoor(verifier.known, still_valid, sees, gate)
         hot = HotViews(Frame(edge, cache), cache, door, hot_routes(handlers), ledger)
         self._app: Any = CrossOrigin(hot, front.cors_origins) if front.cors_origins else hot

@@ -1,7 +1,7 @@
 """How a BFF's operations are declared and documented."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -132,9 +132,31 @@ async def name_version(response: Any) -> Any:
     return response
 
 
-def documentation(title: str, version: str, description: str, tags: dict[str, str]) -> OpenAPIConfig:
+class _Illustrated(OpenAPI):
+    """Gets its examples when somebody asks for it: to make it takes longer than all else that an app starts with."""
+
+    examples: Sequence[msgspec.Struct] = ()
+
+    def to_schema(self) -> dict[str, Any]:
+        illustrate(self, self.examples)
+        return super().to_schema()
+
+
+@dataclass
+class Documentation(OpenAPIConfig):
+    """`examples` illustrate the schemas of their types, as far as the document has them."""
+
+    examples: Sequence[msgspec.Struct] = ()
+
+    def to_openapi_schema(self) -> OpenAPI:
+        document = _Illustrated(**vars(super().to_openapi_schema()))
+        document.examples = self.examples
+        return document
+
+
+def documentation(title: str, version: str, description: str, tags: dict[str, str]) -> Documentation:
     """JSON at `/schema/openapi.json`, pages at `/schema`. Operations are called after their handlers, in camelCase."""
-    return OpenAPIConfig(
+    return Documentation(
         title=title,
         version=version,
         description=description,
