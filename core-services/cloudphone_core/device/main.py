@@ -15,7 +15,9 @@ from cloudphone_shared.http.lists import list_query
 from cloudphone_shared.settings import Auth, Limits, load
 
 from ..opening import open_clients, open_database, open_verifier
+from .adb import Adb, open_adb
 from .fleet_routes import FLEET_ROUTES
+from .live.routes import LIVE_ROUTES
 from .lifecycle.routes import LIFECYCLE_ROUTES
 from .routes import DEVICE_ROUTES
 
@@ -29,26 +31,30 @@ def create_app(
     core: CoreClients | None = None,
     cursor_key: str | None = None,
     body_limit_bytes: int | None = None,
+    adb: Adb | None = None,
 ) -> Edge:
     """What is not given comes from the settings. The app closes what it works with when it stops."""
     database = database or open_database(NAME)
     core = core or open_clients(NAME)
+    adb = adb or open_adb()
     cursors = Cursors(cursor_key or load(Auth).cursor_key)
 
     @asynccontextmanager
     async def closing(app: Litestar) -> AsyncGenerator[None]:
         async with core:
             yield
+        await adb.close()
         await database.close()
 
     return create_http_app(
         NAME,
-        [*DEVICE_ROUTES, *LIFECYCLE_ROUTES, *FLEET_ROUTES, changes_route(database, NAME)],
+        [*DEVICE_ROUTES, *LIFECYCLE_ROUTES, *FLEET_ROUTES, *LIVE_ROUTES, changes_route(database, NAME)],
         verifier=verifier or open_verifier(),
         ready={"database": database.ready},
         lifespan=[closing],
         dependencies={
             "database": Provide(lambda: database, sync_to_thread=False),
+            "adb": Provide(lambda: adb, sync_to_thread=False),
             "core": Provide(lambda: core, sync_to_thread=False),
             "asked": Provide(list_query),
             "cursors": Provide(lambda: cursors, sync_to_thread=False),

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, String, text
+from sqlalchemy import CheckConstraint, Double, ForeignKey, Identity, Index, String, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -291,6 +291,23 @@ class ReconcileReportRow(Base):
     body: Mapped[dict[str, Any]]
 
     __table_args__ = (Index("ix_reconcile_reports_started_at", "started_at", "id"), {"schema": SCHEMA})
+
+
+class VitalsRow(Base):
+    """How a device's phone was doing when it was last looked at. CPU from 0 to 1, sizes in bytes; None: not told."""
+
+    __tablename__ = "device_vitals"
+
+    device_id: Mapped[UUID] = mapped_column(ForeignKey(DeviceRow.id), primary_key=True)
+    at: Mapped[datetime]
+    cpu_load: Mapped[float | None] = mapped_column(Double)
+    memory_used: Mapped[int | None]
+    memory_total: Mapped[int | None]
+    storage_used: Mapped[int | None]
+    storage_total: Mapped[int | None]
+    foreground: Mapped[str | None]
+
+    __table_args__ = ({"schema": SCHEMA},)
 
 
 class ArrearsRow(Base):

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from ..errors import Conflict
 from .common import Contract, Email, Name, Request
 
 Coordinate = Annotated[int, Meta(ge=0, le=16_384)]
@@ -68,6 +69,13 @@ class Mirrored(Contract, frozen=True, kw_only=True):
 
     items: list[MirroredItem]
     skew_p95_ms: float | None
+
+
+class PhoneRefuses(Conflict):
+    """`reason` is the phone's own word for it, or ours: `input_refused`, `no_screenshot`, `no_space`, `file_refused`."""
+
+    code = "phone-refused"
+    title = "The phone does not do this"
 
 
 class Vitals(Contract, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ await adb.connect("127.0.0.1:40001")
 said = await adb.shell("127.0.0.1:40001", ["getprop", "ro.product.model"])
 """
 
-from .adb import Adb, State
+from .adb import Adb, State, open_adb
 from .errors import AdbServerAway, PhoneAway, PhoneRefused
 from .packages import InstalledPackage
 from .shell import ShellAnswer
@@ -22,4 +22,5 @@ __all__ = [
     "PhoneVitals",
     "ShellAnswer",
     "State",
+    "open_adb",
 ]

@@ -93,6 +93,11 @@ class Adb:
             raise PhoneRefused("no_screenshot", f"The phone shows nothing: {picture[:200].decode('utf-8', 'replace')}")
         return picture
 
+    async def prepare_input(self, address: str) -> None:
+        """Makes the next `input` a quick one."""
+        async with within(self._deadline, address):
+            await self._typists.of(checked(address)).prepare()
+
     async def input(self, address: str, events: Sequence[InputEvent]) -> None:
         """In their order; returns when the phone has taken them. Refused as `input_refused` at the first that fails."""
         swiping = sum(event.duration_ms for event in events if isinstance(event, Swipe)) / 1000
@@ -198,6 +203,12 @@ class Adb:
             await asyncio.sleep(0.05)
             state = await self.state(address)
         return state
+
+
+def open_adb(server: str) -> Adb:
+    """`server` is `host:port`."""
+    host, _, port = server.rpartition(":")
+    return Adb((host, int(port)))
 
 
 def _states(listed: str) -> dict[str, State]:

@@ -39,6 +39,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return stat.S_ISDIR(self.mode)
 
     @property
+    def link(self) -> bool:
+        return stat.S_ISLNK(self.mode)
+
+    @property
     def file(self) -> bool:
         return stat.S_ISREG(self.mode)
 

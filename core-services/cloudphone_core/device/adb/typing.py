@@ -70,6 +70,12 @@ class Typist:
     def idle(self) -> bool:
         return not self._busy.locked()
 
+    async def prepare(self) -> None:
+        """Opens the shell, so that what is typed next need not wait for it. Raises PhoneAway and PhoneRefused."""
+        async with self._busy:
+            self.used_at = time.monotonic()
+            await self._open()
+
     async def type(self, events: Sequence[InputEvent]) -> None:
         """Returns when the phone has taken them. Raises PhoneAway, then some may have been; and PhoneRefused."""
         async with self._busy:
