@@ -12,13 +12,13 @@ from cloudphone_shared.database import Cursors, Database, changes_route
 from cloudphone_shared.http.app import create_app as create_http_app
 from cloudphone_shared.http.edge import Edge
 from cloudphone_shared.http.lists import list_query
-from cloudphone_shared.settings import Auth, Limits, load
+from cloudphone_shared.settings import Auth, Devices, Limits, load
 
 from ..opening import open_clients, open_database, open_verifier
 from .adb import Adb, open_adb
 from .fleet_routes import FLEET_ROUTES
-from .live.routes import LIVE_ROUTES
 from .lifecycle.routes import LIFECYCLE_ROUTES
+from .live.routes import LIVE_ROUTES
 from .routes import DEVICE_ROUTES
 
 NAME = "device"
@@ -36,7 +36,7 @@ def create_app(
     """What is not given comes from the settings. The app closes what it works with when it stops."""
     database = database or open_database(NAME)
     core = core or open_clients(NAME)
-    adb = adb or open_adb()
+    adb = adb or open_adb(load(Devices).adb_server)
     cursors = Cursors(cursor_key or load(Auth).cursor_key)
 
     @asynccontextmanager

@@ -72,7 +72,7 @@ class Mirrored(Contract, frozen=True, kw_only=True):
 
 
 class PhoneRefuses(Conflict):
-    """`reason` is the phone's own word for it, or ours: `input_refused`, `no_screenshot`, `no_space`, `file_refused`."""
+    """`reason`: the phone's own word, or ours: `input_refused`, `no_screenshot`, `no_space`, `file_refused`."""
 
     code = "phone-refused"
     title = "The phone does not do this"

@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 
+from cloudphone_core.device.adb import Adb
 from cloudphone_core.device.main import create_app
 from cloudphone_core.device.models import SCHEMA
 from cloudphone_shared import entities
@@ -164,7 +165,7 @@ async def database(url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def world(url: str, database: Database, users: Users, signer: Signer) -> AsyncIterator[World]:
+async def world(url: str, database: Database, users: Users, signer: Signer, adb_port: int) -> AsyncIterator[World]:
     core = CoreClients(
         lambda service: f"http://{service}.test",
         signer.identity("device"),
@@ -176,6 +177,7 @@ async def world(url: str, database: Database, users: Users, signer: Signer) -> A
         core=core,
         cursor_key="key",
         body_limit_bytes=65_536,
+        adb=Adb(("127.0.0.1", adb_port), deadline=60),
     )
     async with client_of(app) as http:
         yield World(http, signer, users, database)

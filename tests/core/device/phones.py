@@ -1,6 +1,7 @@
 """Phones for the device service: a farm behind its provider, and a client of a real adb server."""
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID, uuid4
@@ -8,9 +9,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from cloudphone_core.device.adb import Adb, PhoneAway
+from cloudphone_core.device.models import DeviceRow, DeviceRunRow
 from cloudphone_core.device.providers.port import DEPLOYMENT, DEVICE, GENERATION, Container, ContainerPlan
 from cloudphone_core.device.providers.simulated import SimulatedProvider
 from cloudphone_phone import Farm
+from cloudphone_shared.database import Database
+from cloudphone_shared.ids import uuid7
 from tests.conditions import eventually
 from tests.phone.adb import running
 
@@ -64,6 +68,20 @@ class Phones(NamedTuple):
     def typed(self, container: Container) -> str:
         """What was typed into the app in front."""
         return self.farm._phones[container.id].android.activities.front.typed  # pyright: ignore[reportPrivateUsage]
+
+
+async def now_running(database: Database, device_id: UUID | str, container: Container) -> UUID:
+    """Makes the device's row say that this container runs for it. Returns the run's id."""
+    assert container.address is not None
+    device_id, run_id, now = UUID(str(device_id)), uuid7(), datetime.now(UTC)
+    host, port = container.address
+    async with database.writing() as session:
+        row = await session.get_one(DeviceRow, device_id)
+        row.state = row.desired_state = "running"
+        row.run_id, row.container_id, row.volume_name = run_id, container.id, container.volume
+        row.adb_host, row.adb_port, row.last_seen_at = host, port, now
+        session.add(DeviceRunRow(run_id=run_id, device_id=device_id, started_at=now, last_seen_at=now))
+    return run_id
 
 
 def at(container: Container) -> str:

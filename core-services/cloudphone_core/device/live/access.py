@@ -72,7 +72,7 @@ async def reach_all(
     return found
 
 
-def _granted(caller: Caller, device_ids: list[UUID]) -> sa.Select[UUID, str]:
+def _granted(caller: Caller, device_ids: list[UUID]) -> sa.Select[UUID, Access]:
     """Only as long as the device belongs to who granted it."""
     return (
         sa.select(GrantRow.device_id, GrantRow.access)
