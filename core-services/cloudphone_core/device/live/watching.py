@@ -17,18 +17,17 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.database import Database
+from cloudphone_shared.database.outbox import announce_all
 from cloudphone_shared.errors import Unavailable
 
 from ..adb import Adb, AdbServerAway, PhoneRefused, PhoneVitals, State
+from ..lifecycle.converging import phone_lost
 from ..models import DeviceRow, NodeRow
 from ..providers.port import Container, Provider, ProviderRefused
 from . import addresses, vitals
 from .vitals import Looked
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-PhoneLost = Callable[[AsyncSession, UUID, UUID, str], Awaitable[object]]
-"""Ends the run (device, run, reason) that the phone did not survive; does nothing when that run has ended already."""
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,11 +78,10 @@ class Supervisor:
         adb: Adb,
         provider: Provider,
         *,
-        lost: PhoneLost,
         nodes: Sequence[str] | None = None,
         pace: Pace | None = None,
     ) -> None:
-        self._database, self._adb, self._provider, self._lost = database, adb, provider, lost
+        self._database, self._adb, self._provider = database, adb, provider
         self._nodes, self._pace = nodes, pace or Pace()
         self._watched: dict[UUID, _Watched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -229,7 +227,7 @@ class Supervisor:
         if container is None or container.state in ("off", "crashed"):
             async with self._database.writing() as session:
                 await self._record_all(session, [watched])
-                await self._lost(session, run.device_id, run.run_id, _fate(container))
+                await announce_all(session, await phone_lost(session, run.device_id, run.run_id, _fate(container)))
             log.warning("phone_lost", device_id=str(run.device_id), fate=_fate(container))
         elif container.address and addresses.written(container.address) != run.address:
             async with self._database.writing() as session:
