@@ -53,8 +53,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     def device_id(self) -> UUID | None:
         if self.row is not None:
             return self.row.id
-        labels = self.container.labels if self.container else self.volume.labels if self.volume else {}
-        return device_of(labels.get(DEVICE))
+        labelled = self.container or self.volume
+        return device_of(labelled.labels.get(DEVICE)) if labelled else None
 
 
 def compare(

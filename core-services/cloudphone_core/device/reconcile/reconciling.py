@@ -55,7 +55,8 @@ class Reconciler:
         pace: Pace | None = None,
     ) -> None:
         self._database, self._provider = database, provider
-        self._name, self._deployment, self._nodes = name, deployment, nodes
+        self._name: ProviderName = name
+        self._deployment, self._nodes = deployment, nodes
         self._grace, self._pace = grace or Grace(), pace or Pace()
         self._repairer = Repairer(database, provider)
 
@@ -107,9 +108,7 @@ class Reconciler:
             rows = await facts.rows_of(session, provider=self._name, nodes=self._nodes)
             snapshots = await facts.snapshot_volumes(session)
         compared = time.monotonic()
-        cases = [
-            case async for case in _breathing(compare(rows, ours, volumes, snapshots, datetime.now(UTC), self._grace))
-        ]
+        cases = await _at_leisure(compare(rows, ours, volumes, snapshots, datetime.now(UTC), self._grace))
         findings = await self._repaired(cases)
         return reports.Found(
             rows=len(rows),
