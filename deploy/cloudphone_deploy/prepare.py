@@ -49,16 +49,16 @@ async def migrate_all(databases: Databases) -> None:
         await migrate(databases.url_of(owner), owner)
 
 
-async def seed(databases: Databases) -> Demo:
-    """The demo, filled in when the databases are empty."""
-    return await demo_data.seed(databases)
+async def seed(databases: Databases, *, live: bool = True) -> Demo:
+    """The demo, filled in when the databases are empty; not `live`: as if phones ran that are nowhere."""
+    return await demo_data.seed(databases, live=live)
 
 
-async def prepare(*, with_demo: bool) -> Demo:
+async def prepare(*, with_demo: bool, live: bool = False) -> Demo:
     databases = load(Databases)
     await create_databases(databases.url_of(owner) for owner in OWNERS)
     await migrate_all(databases)
-    return await seed(databases) if with_demo else Demo()
+    return await seed(databases, live=live) if with_demo else Demo()
 
 
 async def _create(server: str, name: str) -> None:
@@ -73,9 +73,9 @@ async def _create(server: str, name: str) -> None:
 
 
 def main(words: list[str]) -> None:
-    """As a process of its own, `[--no-seed] FILE`: leaves the demo there, or ends with one sentence."""
+    """As a process of its own, `[--no-seed] [--live] FILE`: leaves the demo there, or ends with one sentence."""
     try:
-        demo = uvloop.run(prepare(with_demo="--no-seed" not in words))
+        demo = uvloop.run(prepare(with_demo="--no-seed" not in words, live="--live" in words))
     except (CommandError, SettingsError, DomainError, Unavailable) as error:
         sys.exit(str(error))
     Path(words[-1]).write_bytes(msgspec.json.encode(demo))

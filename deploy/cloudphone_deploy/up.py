@@ -159,7 +159,7 @@ class Installation:
     async def _prepare(self, with_demo: bool) -> Demo:
         log, answer = self._folder.logs / "prepare.log", self._folder.path / "demo.json"
         log.unlink(missing_ok=True)
-        fork = await self._nursery.bear(["prepare", *([] if with_demo else ["--no-seed"]), str(answer)], log)
+        fork = await self._nursery.bear(["prepare", *([] if with_demo else ["--no-seed"]), "--live", str(answer)], log)
         try:
             code = await fork.wait()
         except asyncio.CancelledError:
