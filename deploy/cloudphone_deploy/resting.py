@@ -21,8 +21,10 @@ def at_rest(data: Dataset) -> Dataset:
     )
 
 
-def first_running(data: Dataset) -> list[UUID]:
-    return [device.id for device in data.devices if device.state == "running"][:PHONES]
+def first_running(data: Dataset) -> tuple[UUID, list[UUID]]:
+    """The device that a newcomer is shown, which is left for him to start, and those that are turned on."""
+    shown, *others = [device.id for device in data.devices if device.state == "running"]
+    return shown, others[:PHONES]
 
 
 def _off(device: SeedDevice) -> SeedDevice:

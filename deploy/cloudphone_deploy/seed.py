@@ -34,7 +34,7 @@ async def seed(databases: Databases, *, live: bool = False) -> Demo:
     only where the user service holds the demo.
     """
     data = Builder(datetime.now(UTC).replace(microsecond=0)).build(await _password_hash())
-    shown, *started = first_running(data)
+    shown, started = first_running(data)
     data = at_rest(data) if live else data
     for service in ("user", "device", "app", "billing"):
         database = Database(databases.url_of(service), schema=SCHEMAS[service], service=service, pool_size=1)

@@ -21,6 +21,7 @@ from adbutils import AdbClient, AdbError
 from anyio import to_thread
 
 from cloudphone_deploy.cli import main
+from cloudphone_deploy.resting import PHONES
 from cloudphone_phone import Model, Plan, RemoteFarm
 from tests.conditions import eventually
 from tests.deploy.test_one_machine import Machine
@@ -106,6 +107,28 @@ async def test_the_printed_call_gives_a_composed_device(machine: Machine) -> Non
     assert set(device) >= {"device", "owner", "applications", "usage"}
     assert device["owner"]["id"] == device["device"]["ownerId"]
     assert device["applications"]
+
+
+async def test_some_phones_of_the_demo_are_turned_on_and_no_device_claims_to_run_without_one(machine: Machine) -> None:
+    adb = AdbClient("127.0.0.1", machine.base + 23)
+
+    def on() -> set[str]:
+        return {phone.serial for phone in adb.list() if phone.state == "device"}
+
+    await eventually(lambda: len(on()) == PHONES, within=HEALTHY)
+    admin = up(machine)["accounts"][0]
+    async with httpx.AsyncClient(base_url=up(machine)["bffAdmin"], timeout=30) as client:
+        answer = await client.post("/auth/login", json={"email": admin["email"], "password": admin["password"]})
+        client.headers["Authorization"] = f"Bearer {answer.json()['accessToken']}"
+
+        async def running() -> list[Any]:
+            answer = await client.get("/admin/devices", params={"state": "running", "limit": 100})
+            return answer.json()["items"] if answer.status_code == 200 else []
+
+        async def all_run() -> bool:
+            return len(await running()) == PHONES
+
+        await eventually(all_run, within=HEALTHY)
 
 
 def test_the_file_for_scripts_names_addresses_accounts_and_processes(machine: Machine) -> None:
