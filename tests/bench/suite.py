@@ -12,6 +12,7 @@ from tests.bench.scenarios.changes import heard, seen
 from tests.bench.scenarios.crowds import mixed, stampede
 from tests.bench.scenarios.hits import hits
 from tests.bench.scenarios.misses import lists, misses
+from tests.bench.scenarios.reconciling import reconcile
 from tests.bench.scenarios.warming import stored, warmup
 from tests.bench.stand import Stand
 
@@ -32,4 +33,5 @@ SCENARIOS: Mapping[str, Scenario] = {
     "dependencies": dependencies,
     "views": views,
     "rates": rates,
+    "reconcile": reconcile,
 }

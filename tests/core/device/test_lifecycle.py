@@ -1,6 +1,5 @@
 """Devices live: what is asked of them happens to their phones, and what happens to their phones shows on them."""
 
-
 import pytest
 
 from tests.core.device.conftest import World
