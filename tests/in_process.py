@@ -31,7 +31,9 @@ from cloudphone_shared.database import SCHEMAS, Database, Relay, migrate
 from cloudphone_shared.events.envelope import Envelope
 from cloudphone_shared.http.client import ServiceClient
 from cloudphone_shared.settings import Auth, Secret
+from tests.apks import apk
 from tests.servers import Postgres, Valkey
+from tests.uploading import publish_apk
 
 PASSWORD = "correct horse battery"
 CLIENTS = ("bff-admin", "bff-user", "cache-worker", "operations", *SERVICES)
@@ -169,12 +171,9 @@ class Services:
 
     async def installed(self, device: dict[str, Any]) -> dict[str, Any]:
         """An installation of a new app on the device."""
-        package = f"com.example.a{uuid.uuid4().hex[:8]}"
-        app = await self.ask("POST", "app", "/v1/apps", {"packageName": package, "name": "Chess", "published": True})
-        version = await self.ask(
-            "POST", "app", f"/v1/apps/{app['id']}/versions",
-            {"versionCode": 1, "versionName": "1.0", "sha256": "a" * 64, "size": 1000},
-        )  # fmt: skip
+        content = apk(f"com.example.a{uuid.uuid4().hex[:8]}", label="Chess")
+        async with httpx.AsyncClient(transport=self.wires["app"], base_url=url_of("app")) as http:
+            version = await publish_apk(http, content, self.root)
         return await self.ask(
             "POST", "app", "/v1/installations", {"deviceId": device["id"], "appVersionId": version["id"]}
         )

@@ -1,6 +1,7 @@
 """Stands for the user and the device service where only whether they know an id matters."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import msgspec
 from cloudphone_shared import entities
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts.common import Answer, Many
-from cloudphone_shared.contracts.device import Device, DeviceRun, TemplateSummary
+from cloudphone_shared.contracts.device import Device, DeviceRun, Template, TemplateSummary
 from cloudphone_shared.contracts.user import User
 from cloudphone_shared.ids import uuid7
 from tests.signing import Signer
@@ -30,6 +31,7 @@ class Owners:
         self.users: dict[UUID, User] = {}
         self.devices: dict[UUID, Device] = {}
         self.runs: dict[UUID, DeviceRun] = {}
+        self.templates: dict[UUID, Template] = {}
         self.away: set[str] = set()
 
     def user(self, tenant_id: UUID, *, name: str = "Ana", email: str = "ana@example.com", **fields: object) -> User:
@@ -57,12 +59,28 @@ class Owners:
         self.devices[device.id] = device
         return device
 
+    def template(self, android: str = "13", abis: Sequence[str] = ("x86_64",)) -> TemplateSummary:
+        """One that the device service knows more of."""
+        template = Template(
+            id=uuid7(), name="Android", android_version=android, cpu_cores=2, memory_mib=2048, storage_gib=8,
+            width=720, height=1280, dpi=320, version=1, abis=list(abis),
+        )  # fmt: skip
+        self.templates[template.id] = template
+        return TemplateSummary(id=template.id, name="Android", android_version=android, width=720, height=1280)
+
     def clients(self, signer: Signer, service: str) -> CoreClients:
         return CoreClients(
             lambda name: f"http://{name}.test",
             signer.identity(service),
             transport_of=lambda name: httpx.MockTransport(lambda request: self._answer(name, request)),
         )
+
+    def _many(self, ids: list[UUID]) -> httpx.Response:
+        there = {key: self.devices[key] for key in ids if key in self.devices}
+        found = {str(key): Answer(data=device, entities={entities.device(key): 1}) for key, device in there.items()}
+        absent = {str(key): {entities.device(key): 0} for key in ids if key not in there}
+        answer = Answer(data=Many(found=found, absent=absent), entities={})
+        return httpx.Response(200, content=msgspec.json.encode(answer))
 
     def _answer(self, service: str, request: httpx.Request) -> httpx.Response:
         if service in self.away:
@@ -73,7 +91,12 @@ class Owners:
             runs = Many(found=found, absent={str(key): {} for key in asked if key not in self.runs})
             return httpx.Response(200, content=msgspec.json.encode(Answer(data=runs, entities={})))
         _, _, kind, text = request.url.path.split("/", 3)
+        if text == "batch/full":
+            return self._many([UUID(each) for each in request.url.params["ids"].split(",")])
         key = UUID(text)
+        if kind == "templates" and key in self.templates:
+            answer = Answer(data=self.templates[key], entities={})
+            return httpx.Response(200, content=msgspec.json.encode(answer))
         found = (self.users if kind == "users" else self.devices).get(key)
         entity = (entities.user if kind == "users" else entities.device)(key)
         if found is None or not _sees(request, found):

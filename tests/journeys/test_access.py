@@ -8,9 +8,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.apks import apk
 from tests.conditions import eventually
 from tests.journeys.client import Person, Staff
 from tests.journeys.conftest import OnNats
+from tests.uploading import publish_apk
 
 pytestmark = pytest.mark.anyio
 
@@ -50,13 +52,11 @@ class Victim:
         order = {"planId": ids["plan_id"], "deviceId": ids["device_id"], "userId": ids["user_id"]}
         ids["order_id"] = (await admin.write("POST", "/admin/orders", order))["id"]
         async with Staff(admin.platform, "operator", "aurora") as operator:
-            package = {"packageName": f"example.a{uuid4().hex[:8]}", "name": "Chess", "published": True}
-            app = await operator.write("POST", "/admin/apps", package)
-            version = {"versionCode": 1, "versionName": "1", "sha256": "a" * 64, "size": 1}
-            version = await operator.write("POST", f"/admin/apps/{app['id']}/versions", version)
+            content = apk(f"example.a{uuid4().hex[:8]}", label="Chess")
+            version = await publish_apk(operator.http, content, url=operator.platform.url("app"))
             wanted = {"deviceId": ids["device_id"], "appVersionId": version["id"]}
             ids["installation_id"] = (await operator.write("POST", "/admin/installations", wanted))["id"]
-            ids["app_id"], ids["app_version_id"] = app["id"], version["id"]
+            ids["app_id"], ids["app_version_id"] = version["appId"], version["id"]
         self._before = await self._look()
         return self
 

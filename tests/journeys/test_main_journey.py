@@ -8,9 +8,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.apks import apk
 from tests.conditions import eventually
 from tests.journeys.client import Person, Staff
 from tests.journeys.conftest import OnNats, OnRabbitMQ
+from tests.uploading import publish_apk
 
 pytestmark = pytest.mark.anyio
 
@@ -79,10 +81,8 @@ async def _is_hit(person: Person, path: str) -> bool:
 
 
 async def _new_app_version(admin: Staff) -> str:
-    package = {"packageName": f"example.a{uuid4().hex[:8]}", "name": "Chess", "published": True}
-    app = await admin.write("POST", "/admin/apps", package)
-    version = {"versionCode": 1, "versionName": "1", "sha256": "a" * 64, "size": 1}
-    return (await admin.write("POST", f"/admin/apps/{app['id']}/versions", version))["id"]
+    content = apk(f"example.a{uuid4().hex[:8]}", label="Chess")
+    return (await publish_apk(admin.http, content, url=admin.platform.url("app")))["id"]
 
 
 async def test_each_service_can_have_a_database_of_its_own(platform_on_rabbitmq: OnRabbitMQ) -> None:

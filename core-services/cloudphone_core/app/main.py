@@ -20,6 +20,8 @@ from cloudphone_shared.settings import AppStorage, Auth, Limits, load
 from ..opening import open_clients, open_database, open_verifier
 from .checking import Checks
 from .file_routes import FILE_HANDLERS
+from .installation_routes import INSTALLATION_HANDLERS
+from .platforms import Templates
 from .review_routes import REVIEW_HANDLERS
 from .routes import HANDLERS
 from .standing import Store
@@ -28,6 +30,7 @@ from .upload_routes import UPLOAD_HANDLERS
 from .uploads import Rules
 
 NAME = "app"
+ALL_HANDLERS = [*HANDLERS, *FILE_HANDLERS, *UPLOAD_HANDLERS, *REVIEW_HANDLERS, *INSTALLATION_HANDLERS]
 
 
 def create_app(
@@ -47,7 +50,7 @@ def create_app(
     storage, rules = storage or open_storage(), rules or open_rules()
     checks = Checks(database, storage, rules, now)
     cursors = Cursors(cursor_key or load(Auth).cursor_key)
-    store = Store(database, core, cursors, storage, checks, rules, now)
+    store = Store(database, core, cursors, storage, checks, Templates(core), rules, now)
 
     @contextlib.asynccontextmanager
     async def closing(app: Litestar) -> AsyncGenerator[None]:
@@ -58,7 +61,14 @@ def create_app(
 
     return http_app(
         NAME,
-        [*HANDLERS, *UPLOAD_HANDLERS, *FILE_HANDLERS, *REVIEW_HANDLERS, changes_route(database, NAME)],
+        [
+            *HANDLERS,
+            *UPLOAD_HANDLERS,
+            *FILE_HANDLERS,
+            *REVIEW_HANDLERS,
+            *INSTALLATION_HANDLERS,
+            changes_route(database, NAME),
+        ],
         verifier=verifier or open_verifier(),
         ready={"database": database.ready},
         lifespan=[closing],

@@ -1,18 +1,28 @@
 """What the app service answers. Each function wants a session of `reading()`, or the writing one that holds the row's
 lock."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Row, ScalarSelect, Select, func, select
+from sqlalchemy import ScalarSelect, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
 from cloudphone_shared.auth import Caller
-from cloudphone_shared.contracts.app import App, AppStatistics, AppVersion, Category, Installation
+from cloudphone_shared.contracts.app import (
+    App,
+    AppStatistics,
+    AppVersion,
+    Category,
+    Installation,
+    InstallationBatch,
+    InstallationItem,
+)
 from cloudphone_shared.contracts.common import Answer, Page
+from cloudphone_shared.contracts.operation import OperationError
 from cloudphone_shared.database import Cursors, Sorts, containing, equal, page_of_rows, versions_of
-from cloudphone_shared.errors import NotFound
+from cloudphone_shared.errors import DomainError, NotFound
 from cloudphone_shared.http.lists import ListQuery
 
 from .models import AppRow, AppVersionRow, InstallationRow
@@ -30,6 +40,11 @@ _SORTS = Sorts(
     },
     tiebreak=AppRow.id,
     default="name",
+)
+_INSTALLATION_SORTS = Sorts(
+    {"createdAt": InstallationRow.created_at, "updatedAt": InstallationRow.updated_at},
+    tiebreak=InstallationRow.id,
+    default="-createdAt",
 )
 
 
@@ -93,6 +108,63 @@ async def installation(session: AsyncSession, installation_id: UUID) -> Answer[I
     shown = await versions_of(session, entities.installations(found.device_id), entities.app(found.app_id))
     row = (await session.execute(_installations().where(InstallationRow.id == installation_id))).one()
     return Answer(data=_installation(row), entities=shown)
+
+
+async def batch(
+    session: AsyncSession, device_ids: Sequence[UUID], made: Mapping[UUID, InstallationRow | DomainError]
+) -> Answer[InstallationBatch]:
+    """One item for each device; those that are not in `made` are not there, or not the caller's to name."""
+    begun = {device: row.id for device, row in made.items() if isinstance(row, InstallationRow)}
+    shown = await versions_of(session, *(entities.installations(device) for device in begun))
+    rows = await session.execute(_installations().where(InstallationRow.id.in_(begun.values())))
+    found = {row[0].device_id: _installation(row) for row in rows.all()}
+    absent = NotFound("There is no such device")
+    items = [
+        InstallationItem(device_id=device, installation=found[device])
+        if device in found
+        else InstallationItem(device_id=device, problem=_problem(made.get(device, absent)))
+        for device in device_ids
+    ]
+    return Answer(data=InstallationBatch(items=items), entities=shown)
+
+
+def _problem(refusal: object) -> OperationError:
+    if not isinstance(refusal, DomainError):
+        return OperationError(code="unknown", detail="It cannot be said what became of it")
+    return OperationError(code=str(refusal.members.get("reason", refusal.code)), detail=refusal.detail)
+
+
+async def installation_page(
+    session: AsyncSession,
+    caller: Caller,
+    asked: ListQuery,
+    cursors: Cursors,
+    *,
+    device_id: UUID | None,
+    app_id: UUID | None,
+    app_version_id: UUID | None,
+    state: str | None,
+) -> Answer[Page[Installation]]:
+    wanted = (
+        (InstallationRow.device_id, device_id),
+        (InstallationRow.app_id, app_id),
+        (InstallationRow.app_version_id, app_version_id),
+        (InstallationRow.state, state),
+        (InstallationRow.tenant_id, None if caller.data_scope == "all" else tenant_of(caller)),
+    )
+    found = await page_of_rows(
+        session,
+        cast("Select[Any]", _installations().where(*equal(*wanted))),
+        _INSTALLATION_SORTS.parse(asked.sort),
+        cursors=cursors,
+        scope=f"installations {caller.data_scope} {caller.tenant_id} {device_id} {app_id} {app_version_id} {state}",
+        cursor=asked.cursor,
+        limit=asked.limit,
+    )
+    devices = {row[0].device_id for row in found.items}
+    shown = await versions_of(session, *(entities.installations(device) for device in devices))
+    items = [_installation(row) for row in found.items]
+    return Answer(data=Page(items=items, next_cursor=found.next_cursor), entities=shown)
 
 
 async def place_of(session: AsyncSession, installation_id: UUID) -> tuple[UUID, UUID]:
@@ -180,18 +252,7 @@ def _installations() -> Select[InstallationRow, str, str]:
     )
 
 
-def _installation(row: Row[InstallationRow, str, str]) -> Installation:
+def _installation(row: Any) -> Installation:
     found = row[0]
-    return Installation(
-        id=found.id,
-        device_id=found.device_id,
-        app_id=found.app_id,
-        app_version_id=found.app_version_id,
-        package_name=found.package_name,
-        app_name=row[1],
-        version_name=row[2],
-        state=found.state,
-        attempt=found.attempt,
-        installed_at=found.installed_at,
-        updated_at=found.updated_at,
-    )
+    fields = {name: getattr(found, name) for name in Installation.__struct_fields__ if hasattr(found, name)}
+    return Installation(**fields, app_name=row[1], version_name=row[2])

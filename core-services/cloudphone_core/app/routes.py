@@ -8,8 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cloudphone_shared.auth import Caller
-from cloudphone_shared.clients.owners import device_named, may_see_device
+from cloudphone_shared.clients.owners import may_see_device
 from cloudphone_shared.contracts.app import (
     App,
     AppCreate,
@@ -18,19 +17,17 @@ from cloudphone_shared.contracts.app import (
     AppVersion,
     AppVersionCreate,
     Installation,
-    InstallationCreate,
-    InstallationPatch,
 )
 from cloudphone_shared.contracts.common import Answer, Many, Page
 from cloudphone_shared.database import Reply
-from cloudphone_shared.errors import Forbidden, NotFound
+from cloudphone_shared.errors import Forbidden
 from cloudphone_shared.http.app import caller_of, requires
 from cloudphone_shared.http.batches import Ids, parse_ids
 from cloudphone_shared.http.lists import ListQuery, only_parameters
 from cloudphone_shared.http.preconditions import etag, expected_version
 
 from . import queries, reads, service
-from .standing import IfMatch, Key, Stand, Store, Who, once
+from .standing import IfMatch, Key, Stand, Who, once
 
 OfCategory = Annotated[str | None, QueryParameter(name="category", max_length=120)]
 
@@ -136,62 +133,10 @@ async def installations_of(
     return await reads.installations(store.database, device_id)
 
 
-@post("/v1/installations", guards=[requires("installations:write")])
-async def install(
-    request: Request[Any, Any, Any], data: JSONBody[InstallationCreate], store: Stand, caller: Who, key: Key = None
-) -> Response[Any]:
-    device = await device_named(store.core, caller, data.device_id)
-
-    async def make(session: AsyncSession) -> Reply:
-        made = await service.install(session, caller, device, data.app_version_id, store.now())
-        place = {"Location": f"/v1/installations/{made.id}"}
-        return Reply.of(await queries.installation(session, made.id), headers=place)
-
-    return await once(request, store, caller, key, make)
-
-
-@get("/v1/installations/{installation_id:uuid}", guards=[requires("apps:read")])
-async def get_installation(installation_id: FromPath[UUID], store: Stand, caller: Who) -> Answer[Installation]:
-    await _may_see(store, caller, installation_id)
-    async with store.database.reading() as session:
-        return await queries.installation(session, installation_id)
-
-
-@patch("/v1/installations/{installation_id:uuid}", guards=[requires("installations:write")])
-async def change_installation(
-    installation_id: FromPath[UUID], data: JSONBody[InstallationPatch], store: Stand, caller: Who
-) -> Answer[Installation]:
-    await _may_see(store, caller, installation_id)
-    async with store.database.writing() as session:
-        await service.take_step(session, caller, installation_id, data.state, store.now())
-        return await queries.installation(session, installation_id)
-
-
-@delete("/v1/installations/{installation_id:uuid}", guards=[requires("installations:write")], status_code=200)
-async def delete_installation(installation_id: FromPath[UUID], store: Stand, caller: Who) -> Answer[None]:
-    await _may_see(store, caller, installation_id)
-    async with store.database.writing() as session:
-        return Answer(data=None, entities=await service.remove_record(session, installation_id))
-
-
 HANDLERS = [
     list_apps, create_app, app_statistics, get_app, change_app, delete_app, list_versions, add_version,
-    installation_counts, installations_of_many, installations_of, install, get_installation, change_installation,
-    delete_installation,
+    installation_counts, installations_of_many, installations_of,
 ]  # fmt: skip
-
-
-async def _may_see(store: Store, caller: Caller, installation_id: UUID) -> None:
-    """An installation is its device's: a customer's only while the device is. Raises NotFound."""
-    async with store.database.reading() as session:
-        device_id, tenant_id = await queries.place_of(session, installation_id)
-    if caller.data_scope == "self":
-        try:
-            await device_named(store.core, caller, device_id)
-        except NotFound:
-            raise NotFound from None
-    elif not caller.sees(tenant_id, None):
-        raise NotFound
 
 
 def _tagged(answer: Answer[App]) -> Response[Answer[App]]:

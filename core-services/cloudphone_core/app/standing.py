@@ -15,6 +15,7 @@ from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.database import Cursors, Database, Reply, idempotent, request_hash
 
 from .checking import Checks
+from .platforms import Templates
 from .storage import Storage
 from .uploads import Rules
 
@@ -30,6 +31,7 @@ class Store(msgspec.Struct, frozen=True):
     cursors: Cursors
     storage: Storage
     checks: Checks
+    templates: Templates
     rules: Rules
     now: Callable[[], datetime]
 

@@ -18,6 +18,12 @@ STEPS: Mapping[InstallationState, tuple[InstallationState, ...]] = {
     "cancelled": (),
 }
 TERMINAL: frozenset[InstallationState] = frozenset(state for state, following in STEPS.items() if not following)
+UNDER_WAY: frozenset[InstallationState] = frozenset(
+    {"pending", "downloading", "transferring", "installing", "verifying"}
+)
+STANDING: frozenset[InstallationState] = frozenset({"installed", "uninstalling"})
+ORDER: Mapping[InstallationState, int] = {state: place for place, state in enumerate(STEPS)}
+"""How far each state is on the way."""
 HIDDEN: frozenset[InstallationState] = frozenset({"uninstalled", "cancelled"})
 """What a device's list leaves out."""
 OF_CUSTOMERS: frozenset[InstallationState] = frozenset({"uninstalling", "cancelled"})

@@ -1,5 +1,8 @@
-"""What the app service does when others announce: a device's installations end with its volume."""
+"""What the app service does when others announce: a device's installations end with its volume, and go on as the device
+service reports."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -7,16 +10,37 @@ import msgspec
 from cloudphone_shared.bus import Bus, Delivery, Reject
 from cloudphone_shared.database import Database, first_time
 from cloudphone_shared.events import Envelope
-from cloudphone_shared.events.device import DeviceDeleted, DeviceStatusChanged
+from cloudphone_shared.events.device import (
+    AppInstallCompleted,
+    AppInstallFailed,
+    AppInstallProgressed,
+    AppUninstallCompleted,
+    AppUninstallFailed,
+    DeviceDeleted,
+    DeviceStatusChanged,
+)
 
-from . import service
+from . import reporting
 
+INSTALL_STATUS = "app-service.install-status"
 VOLUME_LOST = "app-service.volume-lost"
 CLEANED = "cleaning"
 """The state in which a device is given a new volume."""
 
 
-def subscribe(bus: Bus, database: Database) -> None:
+REPORTS: dict[str, type[reporting.Report]] = {
+    event.type: event
+    for event in (
+        AppInstallProgressed,
+        AppInstallCompleted,
+        AppInstallFailed,
+        AppUninstallCompleted,
+        AppUninstallFailed,
+    )
+}
+
+
+def subscribe(bus: Bus, database: Database, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
     """Before the bus is started."""
 
     async def volume_lost(envelope: Envelope, delivery: Delivery) -> None:
@@ -25,8 +49,18 @@ def subscribe(bus: Bus, database: Database) -> None:
             return
         async with database.writing() as session:
             if await first_time(session, VOLUME_LOST, envelope):
-                await service.end_all(session, device_id, envelope.time)
+                await reporting.end_all(session, device_id, envelope.time)
 
+    async def reported(envelope: Envelope, delivery: Delivery) -> None:
+        try:
+            report = msgspec.json.decode(envelope.data, type=REPORTS[envelope.type])
+        except (msgspec.MsgspecError, KeyError) as error:
+            raise Reject(f"not a {envelope.type}: {error!r}") from error
+        async with database.writing() as session:
+            if await first_time(session, INSTALL_STATUS, envelope):
+                await reporting.take_report(session, report, now())
+
+    bus.subscribe(INSTALL_STATUS, list(REPORTS), reported)
     bus.subscribe(VOLUME_LOST, [DeviceDeleted.type, DeviceStatusChanged.type], volume_lost)
 
 

@@ -13,6 +13,7 @@ from cloudphone_shared.errors import Unavailable
 from cloudphone_shared.settings import BusSettings, load
 
 from ..opening import open_database
+from . import reporting
 from .checking import Checks
 from .main import NAME, open_rules, open_storage
 from .storage import Storage
@@ -46,6 +47,9 @@ async def run(
         async with asyncio.TaskGroup() as work:
             work.create_task(Relay(database, bus, service=NAME).run())
             work.create_task(_every(check_seconds, "uploads_checked", checks.sweep))
+            work.create_task(
+                _every(check_seconds, "installations_timed_out", lambda: reporting.sweep(database, _now()))
+            )
             work.create_task(_every(sweep_seconds, "uploads_swept", lambda: sweep_uploads(database, kept, _now())))
     finally:
         await bus.stop()

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from .common import Contract, Name, Request, Text
+from .operation import OperationError
 
 InstallationState = Literal[
     "pending", "downloading", "transferring", "installing", "verifying", "installed",
@@ -109,7 +110,12 @@ class ReviewWrite(Request, frozen=True, kw_only=True):
 
 
 class Installation(Contract, frozen=True, kw_only=True):
-    """`app_name` comes from the app's own row, so a list of installations depends on each app it shows."""
+    """`app_name` comes from the app's own row, so a list of installations depends on each app it shows.
+
+    `progress` in percent of what is being done. `error` is a sentence. `retry_of`: the attempt that this one repeats;
+    `replaces`: the lower version whose place it takes, which then has it as `replaced_by`. `user_id`: who held the
+    device when it was asked for.
+    """
 
     id: UUID
     device_id: UUID
@@ -122,6 +128,14 @@ class Installation(Contract, frozen=True, kw_only=True):
     attempt: int
     installed_at: datetime | None
     updated_at: datetime
+    progress: int = 0
+    error_code: str | None = None
+    error: str | None = None
+    user_id: UUID | None = None
+    retry_of: UUID | None = None
+    replaces: UUID | None = None
+    replaced_by: UUID | None = None
+    cancel_requested_at: datetime | None = None
 
 
 class InstallationCreate(Request, frozen=True, kw_only=True):
@@ -129,8 +143,30 @@ class InstallationCreate(Request, frozen=True, kw_only=True):
     app_version_id: UUID
 
 
+class InstallationBatchCreate(Request, frozen=True, kw_only=True):
+    """The same version for many devices; each is accepted or refused by itself."""
+
+    app_version_id: UUID
+    device_ids: Annotated[list[UUID], Meta(min_length=1, max_length=500)]
+
+
+class InstallationItem(Contract, frozen=True, kw_only=True):
+    """Either the device's installation, or why there is none."""
+
+    device_id: UUID
+    installation: Installation | None = None
+    problem: OperationError | None = None
+
+
+class InstallationBatch(Contract, frozen=True, kw_only=True):
+    """In the order that the devices were named; one that is named twice appears once."""
+
+    items: list[InstallationItem]
+
+
 class InstallationPatch(Request, frozen=True, kw_only=True):
-    """A record's next state; only transitions of the table are accepted."""
+    """For a customer: `cancelled` and `uninstalling` ask for it. For who manages apps: the record is put right, by
+    transitions of the table."""
 
     state: InstallationState
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from .common import Contract, Name, Request, Tag
@@ -24,6 +25,9 @@ class NodeSummary(Contract, frozen=True, kw_only=True):
     name: str
     region: str
     status: NodeStatus
+
+
+ALL_ABIS = ("arm64-v8a", "armeabi-v7a", "x86_64", "x86")
 
 
 class TemplateSummary(Contract, frozen=True, kw_only=True):
@@ -164,7 +168,7 @@ class NodePatch(Request, frozen=True, kw_only=True):
 
 
 class Template(Contract, frozen=True, kw_only=True):
-    """`memory_mib` in MiB, `storage_gib` in GiB, screen in pixels."""
+    """`memory_mib` in MiB, `storage_gib` in GiB, screen in pixels. `abis`: what its phones run."""
 
     id: UUID
     name: str
@@ -176,6 +180,7 @@ class Template(Contract, frozen=True, kw_only=True):
     height: int
     dpi: int
     version: int
+    abis: list[str] = msgspec.field(default_factory=lambda: list(ALL_ABIS))
 
 
 class TemplateCreate(Request, frozen=True, kw_only=True):

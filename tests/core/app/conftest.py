@@ -14,7 +14,7 @@ from sqlalchemy import text
 from cloudphone_core.app.main import create_app
 from cloudphone_core.app.models import SCHEMA
 from cloudphone_core.app.storage import Storage
-from cloudphone_core.app.upload_routes import PATCHED, VERSION
+from cloudphone_core.app.upload_routes import PATCHED
 from cloudphone_core.app.uploads import Rules
 from cloudphone_shared.contracts.device import Device
 from cloudphone_shared.database import Database, migrate
@@ -22,9 +22,9 @@ from cloudphone_shared.ids import uuid7
 from tests.core.owners import Owners
 from tests.servers import Postgres
 from tests.signing import Signer, client_of
+from tests.uploading import TUS, publish_apk
 
 Headers = Mapping[str, str]
-TUS = {"Tus-Resumable": VERSION}
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,13 @@ class World:
         return (await self.ok("POST", "/v1/apps", who or self.admin, body))["data"]
 
     async def version(self, app: Mapping[str, Any], who: Headers | None = None, **fields: object) -> dict[str, Any]:
+        """One that can be installed, though its file is nowhere."""
         body = {"versionCode": 1, "versionName": "1.0", "sha256": "a" * 64, "size": 1000, **fields}
-        return (await self.ok("POST", f"/v1/apps/{app['id']}/versions", who or self.admin, body))["data"]
+        made = (await self.ok("POST", f"/v1/apps/{app['id']}/versions", who or self.admin, body))["data"]
+        async with self.database.writing() as session:
+            with_file = text("UPDATE app.app_versions SET object_key = 'apks/nowhere' WHERE id = :id")
+            await session.execute(with_file, {"id": made["id"]})
+        return made
 
     async def install(
         self, version: Mapping[str, Any], device: Device | None = None, who: Headers | None = None
@@ -107,9 +112,7 @@ class World:
         return await self.client.patch(place, headers=headers, content=content)
 
     async def published(self, content: bytes, who: Headers | None = None, **wanted: object) -> dict[str, Any]:
-        upload = await self.upload(content, who)
-        assert upload["state"] == "ready", upload
-        return (await self.ok("POST", f"/v1/uploads/{upload['id']}/publish", who or self.admin, wanted))["data"]
+        return await publish_apk(self.client, content, who or self.admin, **wanted)
 
     async def open_connections(self, count: int = 6) -> None:
         """So that what is sent at once is carried out at once, not one after another as connections come up."""

@@ -22,7 +22,7 @@ async def test_a_customer_installs_on_the_own_device(world: World) -> None:
     body = {"deviceId": str(world.phone.id), "appVersionId": version["id"]}
     response = await world.client.post("/v1/installations", headers=world.as_ana, json=body)
     made = response.json()["data"]
-    assert response.status_code == 201
+    assert response.status_code == 202
     assert response.headers["location"] == f"/v1/installations/{made['id']}"
     assert (made["state"], made["attempt"], made["installedAt"]) == ("pending", 1, None)
     assert (made["appName"], made["versionName"], made["packageName"]) == ("Chess", "2.1", app["packageName"])
@@ -38,7 +38,7 @@ async def test_of_two_installations_at_once_one_wins(world: World) -> None:
     answers = await asyncio.gather(
         *(world.client.post("/v1/installations", headers=world.as_ana, json=body) for _ in range(5))
     )
-    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
+    assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409, 409]
     assert {problem(answer)["code"] for answer in answers if not answer.is_success} == {"already-exists"}
     assert len((await world.listed(world.bff))["data"]) == 1
 
@@ -52,7 +52,7 @@ async def test_an_app_is_not_deleted_while_it_is_being_installed(world: World) -
             world.client.post("/v1/installations", headers=world.as_ana, json=body),
             world.client.delete(f"/v1/apps/{app['id']}", headers=world.admin),
         )
-        assert (installed.status_code, deleted.status_code) in ((201, 409), (404, 200))
+        assert (installed.status_code, deleted.status_code) in ((202, 409), (404, 200))
 
 
 async def test_a_repeated_request_installs_once(world: World) -> None:
@@ -61,7 +61,7 @@ async def test_a_repeated_request_installs_once(world: World) -> None:
     headers = {**world.as_ana, "Idempotency-Key": uuid7().hex}
     first = await world.client.post("/v1/installations", headers=headers, json=body)
     second = await world.client.post("/v1/installations", headers=headers, json=body)
-    assert first.status_code == second.status_code == 201
+    assert first.status_code == second.status_code == 202
     assert first.json() == second.json()
 
 

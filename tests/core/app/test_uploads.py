@@ -24,9 +24,10 @@ from cloudphone_shared.database import Database
 from cloudphone_shared.ids import uuid7
 from tests.apks import ADAPTIVE, BAD, TINY, apk
 from tests.conditions import eventually
-from tests.core.app.conftest import RULES, TUS, World
+from tests.core.app.conftest import RULES, World
 from tests.core.owners import problem
 from tests.signing import client_of
+from tests.uploading import TUS
 
 pytestmark = pytest.mark.anyio
 
