@@ -35,22 +35,21 @@ async def run(
     rules: Rules | None = None,
     check_seconds: float = CHECK_SECONDS,
     sweep_seconds: float = SWEEP_SECONDS,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
     """Until it is cancelled. What is not given comes from the settings; all is closed at the end."""
     database = database or open_database(NAME)
     bus = bus or connect(load(BusSettings).bus_url)
     kept = storage or open_storage()
-    checks = Checks(database, kept, rules or open_rules(), _now)
-    subscribe(bus, database)
+    checks = Checks(database, kept, rules or open_rules(), now)
+    subscribe(bus, database, now)
     try:
         await bus.start()
         async with asyncio.TaskGroup() as work:
             work.create_task(Relay(database, bus, service=NAME).run())
             work.create_task(_every(check_seconds, "uploads_checked", checks.sweep))
-            work.create_task(
-                _every(check_seconds, "installations_timed_out", lambda: reporting.sweep(database, _now()))
-            )
-            work.create_task(_every(sweep_seconds, "uploads_swept", lambda: sweep_uploads(database, kept, _now())))
+            work.create_task(_every(check_seconds, "installations_timed_out", lambda: reporting.sweep(database, now())))
+            work.create_task(_every(sweep_seconds, "uploads_swept", lambda: sweep_uploads(database, kept, now())))
     finally:
         await bus.stop()
         await checks.close()
@@ -67,7 +66,3 @@ async def _every(seconds: float, name: str, work: Callable[[], Awaitable[int]]) 
         except Exception:
             log.exception("sweep_failed", sweep=name)
         await asyncio.sleep(seconds)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

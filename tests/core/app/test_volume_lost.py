@@ -17,7 +17,7 @@ from cloudphone_shared.events import Envelope, Event
 from cloudphone_shared.events.device import DeviceDeleted, DeviceStatusChanged
 from cloudphone_shared.ids import uuid7
 from tests.conditions import eventually
-from tests.core.app.conftest import TO_INSTALLED, World
+from tests.core.app.conftest import RULES, TO_INSTALLED, World
 from tests.servers import Nats
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +28,15 @@ async def bus(world: World, database_url: str, nats: Nats) -> AsyncIterator[Bus]
     """A bus that the device service announces on, with app's worker at its other end."""
     name = f"t{uuid7().hex}"
     database = Database(database_url, schema=SCHEMA, service="app")
-    working = asyncio.create_task(worker.run(database=database, bus=connect(nats.url, name=name)))
+    working = asyncio.create_task(
+        worker.run(
+            database=database,
+            bus=connect(nats.url, name=name),
+            storage=world.storage,
+            rules=RULES,
+            now=lambda: world.now,
+        )
+    )
     others = connect(nats.url, name=name)
     await others.start()
     yield others
