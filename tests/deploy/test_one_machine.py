@@ -77,11 +77,24 @@ class Machine:
             self.process.wait(timeout=120)
 
 
+@pytest.fixture(scope="module")
+async def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that ran before: to make one takes most of the time of a first start."""
+    one = Machine(tmp_path_factory.mktemp("used") / "data")
+    try:
+        await one.up()
+    finally:
+        one.remove()
+    return one.folder.path
+
+
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
+def machine(tmp_path: Path, used: Path) -> Iterator[Callable[..., Machine]]:
     machines: list[Machine] = []
 
-    def build(data: str | Path = "data", **env: str) -> Machine:
+    def build(data: str | Path = "data", *, resumed: bool = False, **env: str) -> Machine:
+        if resumed:
+            shutil.copytree(used, tmp_path / data)
         machines.append(Machine(tmp_path / data, **env))
         return machines[-1]
 
@@ -102,7 +115,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 async def test_kill_9_of_the_supervisor_leaves_no_process_and_loses_no_commit(machine: Callable[..., Machine]) -> None:
-    one = machine()
+    one = machine(resumed=True)
     await one.up()
     database = await one.database()
     await database.execute("CREATE TABLE kept (id int)")
@@ -138,7 +151,7 @@ async def killed_when_made(one: Machine) -> bool:
 
 
 async def test_each_signal_stops_everything_in_order(machine: Callable[..., Machine]) -> None:
-    one = machine()
+    one = machine(resumed=True)
     for times, signal_ in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), start=1):
         await one.up()
         processes = one.everything()
@@ -174,7 +187,7 @@ async def test_down_stops_what_up_detached_started_and_up_resumes(machine: Calla
 
 
 async def test_a_crashed_server_is_started_again_and_told_so(machine: Callable[..., Machine]) -> None:
-    one = machine()
+    one = machine(resumed=True)
     before = (await one.up())["pids"]
     for name in ("valkey", "nats", "postgres"):
         os.kill(before[name], signal.SIGKILL)
@@ -204,7 +217,7 @@ async def connected(one: Machine) -> Any:
 
 
 async def test_two_run_at_once_on_other_ports(machine: Callable[..., Machine]) -> None:
-    one, two = machine("one"), machine("two")
+    one, two = machine("one", resumed=True), machine("two", resumed=True)
     two.env["CLOUDPHONE_PORT_BASE"] = str(one.base + 25)
     first, second = await one.up(), await two.up()
     assert not set(first["pids"].values()) & set(second["pids"].values())
@@ -221,7 +234,7 @@ async def test_a_server_whose_url_is_set_is_not_started(machine: Callable[..., M
 
 
 async def test_the_folder_of_a_running_one_is_refused(machine: Callable[..., Machine]) -> None:
-    one = machine()
+    one = machine(resumed=True)
     await one.up()
     assert one.process
     refused = one.run("up", "--only-servers")
@@ -276,7 +289,7 @@ def test_a_bad_setting_is_refused_by_name(machine: Callable[..., Machine]) -> No
 
 
 async def test_reset_deletes_only_a_data_folder(machine: Callable[..., Machine], tmp_path: Path) -> None:
-    one = machine()
+    one = machine(resumed=True)
     await one.up()
     assert one.run("down", "--erase").returncode == 0
     assert not one.folder.path.exists()
@@ -288,7 +301,7 @@ async def test_reset_deletes_only_a_data_folder(machine: Callable[..., Machine],
 
 
 async def test_secrets_are_kept_and_private(machine: Callable[..., Machine]) -> None:
-    one = machine()
+    one = machine(resumed=True)
     await one.up()
     secrets = one.folder.load_secrets()
     assert one.folder.secrets.stat().st_mode & 0o777 == 0o600
