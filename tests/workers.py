@@ -11,8 +11,9 @@ TOGETHER = {
     "consistency": "consistency",
     "shared/bus": "rabbitmq",
     "journeys": "rabbitmq",
+    "test_servers.py": "rabbitmq",
 }
-"""Folders whose tests share a whole platform, its services, or a server that takes long to start."""
+"""Folders and files whose tests share a whole platform, its services, or a server that takes long to start."""
 IN_LINE = ("consistency", "core", "cache", "shared/bus", "journeys", "deploy", "bff_admin", "bff_user", "shared")
 """The checker's platform first and the journeys' in the middle, so that the two do not starve each other; short files
 last, so that no worker begins with something long while the others are at their end."""
@@ -36,5 +37,5 @@ class Together(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        folders = [str(each) for each in PurePath(*PurePath(file).parts[1:]).parents]
-        return next((TOGETHER[folder] for folder in folders if folder in TOGETHER), file)
+        path = PurePath(*PurePath(file).parts[1:])
+        return next((TOGETHER[place] for place in map(str, (path, *path.parents)) if place in TOGETHER), file)
