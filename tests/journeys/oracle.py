@@ -13,10 +13,11 @@ from typing import Any
 import asyncpg
 import httpx
 
+from cloudphone_deploy.consistency.laboratory import SERVICES
 from cloudphone_shared.database import SCHEMAS
 from cloudphone_shared.settings import Databases, load
 from tests.journeys.client import Person, Staff
-from tests.platform import SERVICES, Platform
+from tests.platform import Platform
 
 ALLOWED_AGE_SECONDS = 2.001
 """The cache answers with nothing that is proven for a moment longer ago; times are told in milliseconds."""
