@@ -22,7 +22,7 @@ app = cyclopts.App(name="cloudphone", help=HELP, help_format="markdown", result_
 COMMANDS = {
     **{
         name: f"{name}:{name}"
-        for name in ("up", "down", "serve", "migrate", "seed", "restored", "config", "phone", "doctor")
+        for name in ("up", "down", "serve", "migrate", "seed", "restored", "config", "phone", "adb", "doctor")
     },
     **{name: f"{name}:app" for name in ("admin", "tenant", "warmup", "cache", "bus")},
     "check-consistency": "check_consistency:check_consistency",

@@ -5,6 +5,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from cloudphone_core.device.seed import SeedDevice
+from cloudphone_shared.contracts.device import Provider
 
 from .dataset import Dataset
 
@@ -12,11 +13,11 @@ PHONES = 12
 """How many are turned on at once, once there is something to turn them on."""
 
 
-def at_rest(data: Dataset) -> Dataset:
+def at_rest(data: Dataset, provider: Provider) -> Dataset:
     """The same rows; devices that ran are stopped, and their last run, which had no end, is left out."""
     return replace(
         data,
-        devices=[_off(device) for device in data.devices],
+        devices=[_off(replace(device, provider=provider)) for device in data.devices],
         runs=[run for run in data.runs if run.stopped_at is not None],
     )
 

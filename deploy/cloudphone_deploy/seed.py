@@ -14,7 +14,7 @@ from cloudphone_core.user.passwords import Passwords
 from cloudphone_shared import entities
 from cloudphone_shared.auth import ROLE_PERMISSIONS, Caller
 from cloudphone_shared.database import SCHEMAS, Database, holds_anything, versions_of
-from cloudphone_shared.settings import Databases
+from cloudphone_shared.settings import Databases, Devices, load
 
 from .dataset import Builder, Dataset
 from .demo import Account, Demo
@@ -28,20 +28,21 @@ _SHOWN = ("root@aurora", "admin@aurora", "operator@aurora", "support@aurora", "c
 async def seed(databases: Databases, *, live: bool = False) -> Demo:
     """Each service's rows in a transaction of its own; a service that has any keeps what it has.
 
-    `live`: no device claims to run before its phone does, and some are asked to start.
+    `live`: no device claims to run before its phone does, and some simulated ones are asked to start.
 
     Seeded again, also after a crash in between, an installation ends up with the same rows. The accounts are named
     only where the user service holds the demo.
     """
     data = Builder(datetime.now(UTC).replace(microsecond=0)).build(await _password_hash())
     shown, started = first_running(data)
-    data = at_rest(data) if live else data
+    provider = load(Devices).provider
+    data = at_rest(data, provider) if live else data
     for service in ("user", "device", "app", "billing"):
         database = Database(databases.url_of(service), schema=SCHEMAS[service], service=service, pool_size=1)
         try:
             if not await holds_anything(database):
                 await _fill(database, data)
-                if service == "device" and live:
+                if service == "device" and live and provider == "simulated":
                     await _start(database, data, started)
             if service == "user" and not await _is_the_demo(database, data):
                 return Demo()

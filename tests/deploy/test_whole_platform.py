@@ -159,7 +159,8 @@ async def test_what_is_killed_comes_back(machine: Machine, name: str) -> None:
         await eventually(all_ready, within=HEALTHY, every=0.1)
 
 
-async def test_a_phone_outlives_the_process_that_runs_it(machine: Machine) -> None:
+@pytest.mark.parametrize("name", ["phones", "adb"])
+async def test_a_phone_outlives_what_runs_it_and_what_reaches_it(machine: Machine, name: str) -> None:
     farm = RemoteFarm(machine.folder.path / "farm" / "control")
     await farm.create(Plan(name="mine", volume="mine", model=Model(boot_seconds=0.0), labels={"deployment": "other"}))
     phone = await farm.start("mine")
@@ -169,9 +170,9 @@ async def test_a_phone_outlives_the_process_that_runs_it(machine: Machine) -> No
         return (await to_thread.run_sync(model_of, adb, f"{phone.host}:{phone.port}")) == Model().name
 
     await eventually(adb_reads_its_model, within=HEALTHY)
-    before = up(machine)["pids"]["phones"]
+    before = up(machine)["pids"][name]
     os.kill(before, signal.SIGKILL)
-    await eventually(lambda: up(machine)["pids"]["phones"] != before, within=HEALTHY)
+    await eventually(lambda: up(machine)["pids"][name] != before, within=HEALTHY)
     await eventually(adb_reads_its_model, within=HEALTHY)
     await farm.remove("mine")
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from cloudphone_shared import entities
-from cloudphone_shared.contracts.device import DeviceState, NodeStatus
+from cloudphone_shared.contracts.device import DeviceState, NodeStatus, Provider
 from cloudphone_shared.database import Database, bump, copy_rows
 
 from .models import DeviceRow, DeviceRunRow, NodeRow, OwnerRow, StateLogRow, TemplateRow
@@ -67,6 +67,7 @@ class SeedDevice(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     state: DeviceState = "idle"
+    provider: Provider = "simulated"
     node_id: UUID | None = None
     owner: SeedOwner | None = None
     tags: list[str] = []
@@ -108,7 +109,6 @@ def _device(device: SeedDevice) -> dict[str, Any]:
         "owner_id": owner.id if owner else None,
         "owner_name": owner.name if owner else None,
         "owner_email": owner.email if owner else None,
-        "provider": "simulated",
         "desired_state": device.state,
         "generation": 1,
     }
