@@ -19,6 +19,7 @@ from .adb import Adb, open_adb
 from .fleet_routes import FLEET_ROUTES
 from .lifecycle.routes import LIFECYCLE_ROUTES
 from .live.routes import LIVE_ROUTES
+from .reconcile.routes import RECONCILE_ROUTES
 from .routes import DEVICE_ROUTES
 
 NAME = "device"
@@ -36,7 +37,8 @@ def create_app(
     """What is not given comes from the settings. The app closes what it works with when it stops."""
     database = database or open_database(NAME)
     core = core or open_clients(NAME)
-    adb = adb or open_adb(load(Devices).adb_server)
+    devices = load(Devices)
+    adb = adb or open_adb(devices.adb_server)
     cursors = Cursors(cursor_key or load(Auth).cursor_key)
 
     @asynccontextmanager
@@ -48,7 +50,14 @@ def create_app(
 
     return create_http_app(
         NAME,
-        [*DEVICE_ROUTES, *LIFECYCLE_ROUTES, *FLEET_ROUTES, *LIVE_ROUTES, changes_route(database, NAME)],
+        [
+            *DEVICE_ROUTES,
+            *LIFECYCLE_ROUTES,
+            *FLEET_ROUTES,
+            *LIVE_ROUTES,
+            *RECONCILE_ROUTES,
+            changes_route(database, NAME),
+        ],
         verifier=verifier or open_verifier(),
         ready={"database": database.ready},
         lifespan=[closing],
@@ -57,6 +66,7 @@ def create_app(
             "adb": Provide(lambda: adb, sync_to_thread=False),
             "core": Provide(lambda: core, sync_to_thread=False),
             "asked": Provide(list_query),
+            "provider": Provide(lambda: devices.provider, sync_to_thread=False),
             "cursors": Provide(lambda: cursors, sync_to_thread=False),
         },
         body_limit_bytes=body_limit_bytes or load(Limits).body_limit_bytes,

@@ -39,11 +39,21 @@ def plan(device_id: UUID | None = None, *, deployment: str = "ours", generation:
     )
 
 
+class CountingProvider(SimulatedProvider):
+    """Counts how often it was asked what became of a container."""
+
+    inspections = 0
+
+    async def inspect(self, container_id: str) -> Container | None:
+        self.inspections += 1
+        return await super().inspect(container_id)
+
+
 class Phones(NamedTuple):
     """`start` gives a phone that has booted and that adb is connected to."""
 
     farm: Farm
-    provider: SimulatedProvider
+    provider: CountingProvider
     adb: Adb
 
     async def start(self, asked: ContainerPlan | None = None) -> tuple[Container, str]:
@@ -100,7 +110,7 @@ async def phones(adb_port: int, tmp_path: Path) -> AsyncIterator[Phones]:
     farm = Farm(tmp_path / "farm")
     await farm.open()
     adb = Adb(("127.0.0.1", adb_port), deadline=60)
-    yield Phones(farm, SimulatedProvider(farm, boot_seconds=0.0), adb)
+    yield Phones(farm, CountingProvider(farm, boot_seconds=0.0), adb)
     for address in await adb.states():
         await adb.disconnect(address)
     await adb.close()

@@ -47,11 +47,11 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A device that runs, as its row has it."""
+    """A device that runs, as its row has it. One that was only made up to run, as sample data, has no container."""
 
     device_id: UUID
     run_id: UUID
-    container_id: str | None
+    container_id: str
     address: str
 
 
@@ -139,7 +139,7 @@ class Supervisor:
     async def _runs(self) -> list[Run]:
         running = sa.select(
             DeviceRow.id, DeviceRow.run_id, DeviceRow.container_id, DeviceRow.adb_host, DeviceRow.adb_port
-        ).where(DeviceRow.state == "running", DeviceRow.run_id.is_not(None), DeviceRow.adb_port.is_not(None))
+        ).where(DeviceRow.state == "running", DeviceRow.container_id.is_not(None), DeviceRow.adb_port.is_not(None))
         if self._nodes is not None:
             running = running.join(NodeRow, NodeRow.id == DeviceRow.node_id).where(NodeRow.name.in_(self._nodes))
         async with self._database.reading() as session:
@@ -147,7 +147,7 @@ class Supervisor:
         return [
             Run(device_id=id_, run_id=run_id, container_id=container, address=f"{host}:{port}")
             for id_, run_id, container, host, port in rows
-            if run_id is not None
+            if run_id is not None and container is not None
         ]
 
     async def _states(self) -> dict[str, State] | None:
@@ -223,7 +223,7 @@ class Supervisor:
     async def _ask_provider(self, watched: _Watched) -> None:
         """What became of a phone that has been silent for long. A provider that is away knows nothing either."""
         run = watched.run
-        container = await self._provider.inspect(run.container_id) if run.container_id else None
+        container = await self._provider.inspect(run.container_id)
         if container is None or container.state in ("off", "crashed"):
             async with self._database.writing() as session:
                 await self._record_all(session, [watched])

@@ -72,7 +72,7 @@ class Reconciler:
 
     async def once(self) -> UUID | None:
         """The report's id; None when another worker is at it."""
-        async with self._alone() as alone:
+        async with self.alone() as alone:
             if not alone:
                 return None
             async with self._database.writing() as session:
@@ -154,7 +154,7 @@ class Reconciler:
         )
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncGenerator[bool]:
+    async def alone(self) -> AsyncGenerator[bool]:
         """Holds the lock on a connection of its own: it falls with the process that has it."""
         try:
             connection = cast("Any", await asyncpg.connect(asyncpg_url(self._database.url), timeout=CONNECT_SECONDS))  # pyright: ignore

@@ -14,6 +14,8 @@ from ..providers.port import DEVICE, Container, Provider, Volume
 from .comparing import ON, Case, Row, device_of
 from .facts import rows_of
 
+_CLOSED = "its run was closed when it was last seen, and the device is started again"
+
 
 class Repairer:
     """`repaired` says what it did, in words; None: nothing, and why not where that is not plain."""
@@ -58,17 +60,20 @@ class Repairer:
         return True, "the volume was removed"
 
     async def _without_container(self, row: Row) -> tuple[bool, str | None]:
-        if row.container_id and await self._provider.inspect(row.container_id) is not None:
+        if row.container_id is None or await self._provider.inspect(row.container_id) is not None:
             return False, None
-        if row.state == "running":
-            return await self._lost(row, "its container is gone")
+        done = "it is made anew when the device is started"
         async with self._database.writing() as session:
             device = await session.get(DeviceRow, row.id, with_for_update=True, populate_existing=True)
             if device is None or device.container_id != row.container_id or device.state != row.state:
                 return False, None
+            if row.run_id is not None:
+                told = await phone_lost(session, row.id, row.run_id, "its container is gone", closed_by="reconcile")
+                await announce_all(session, told)
+                done = _CLOSED
             # No screen shows it, so nobody needs to hear.
             device.container_id = None
-        return True, "it is made anew when the device is started"
+        return True, done
 
     async def _ended(self, row: Row, container: Container) -> tuple[bool, str | None]:
         present = await self._provider.inspect(container.id)
@@ -85,7 +90,7 @@ class Repairer:
             await announce_all(session, told)
         if not told:
             return False, None
-        return True, "its run was closed when it was last seen, and the device is started again"
+        return True, _CLOSED
 
     async def _turn_off(self, row: Row, container: Container) -> tuple[bool, str | None]:
         present = await self._row(row.id)
