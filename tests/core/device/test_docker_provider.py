@@ -16,8 +16,10 @@ from cloudphone_core.device.providers.port import (
     ProviderAway,
     ProviderRefused,
 )
+from cloudphone_deploy.containers import remove_all
 from cloudphone_deploy.doctor.engine import engine as look_at_engine
 from cloudphone_deploy.doctor.phone import phone
+from cloudphone_shared.settings import Devices
 from tests.conditions import eventually
 from tests.conftest import running
 from tests.docker_engine import IMAGE, DockerEngine
@@ -103,6 +105,18 @@ async def test_a_phone_runs_in_a_container_within_its_limits_and_adb_reaches_it_
         "{{.HostConfig.PidsLimit}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.Privileged}}", container.id,
     )  # fmt: skip
     assert limits.split() == ["2000000000", str(256 << 20), str(256 << 20), "200", "no", "false"]
+
+
+async def test_what_an_installation_leaves_is_removed_with_its_data_and_nothing_of_others(
+    engine: DockerEngine, provider: DockerProvider
+) -> None:
+    container, theirs = await started(provider, planned("leaving")), await provider.create(planned("staying"))
+    leaving = Devices(provider="docker", docker_url=engine.url, deployment_id="leaving")
+    assert await remove_all(leaving) == 1
+    assert await provider.inspect(container.id) is None
+    assert await provider.volumes({DEPLOYMENT: "leaving"}) == []
+    assert [each.id for each in await provider.find({DEPLOYMENT: "staying"})] == [theirs.id]
+    assert await remove_all(leaving) == 0
 
 
 async def test_whatever_is_asked_twice_is_done_once(engine: DockerEngine, provider: DockerProvider) -> None:
