@@ -19,6 +19,7 @@ from .actions.put_file import put_my_file
 from .actions.register import register
 from .actions.restore_snapshot import restore_my_snapshot
 from .actions.send_input import send_input
+from .live.route import my_events
 from .views.my_device import my_device, show_my_device
 from .views.my_devices import list_my_devices, my_device_card
 from .views.my_files import list_my_files, show_my_file
@@ -41,6 +42,7 @@ HANDLERS: list[ControllerRouterHandler] = [
     list_my_snapshots, create_my_snapshot, restore_my_snapshot,
     show_my_screenshot, send_input, mirror_input, list_my_files, show_my_file, put_my_file,
     show_my_home,
+    my_events,
     list_my_orders, create_my_order, show_my_order, cancel_my_order,
     change_password,
     show_my_profile, change_profile,

@@ -58,6 +58,7 @@ UNITS: dict[str, tuple[Unit, ...]] = {
     "cache-worker": (_http("cloudphone_cache.platform"), _worker("cloudphone_cache.platform")),
     "bff-admin": (_http("cloudphone_bff_admin"),),
     "bff-user": (_http("cloudphone_bff_user"),),
+    "bff-user-worker": (_worker("cloudphone_bff_user"),),
 }
 """By serve name. Modules are imported only when their unit is started."""
 
