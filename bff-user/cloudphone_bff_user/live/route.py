@@ -1,6 +1,7 @@
 """`/my/events`: a WebSocket on which a customer is told what happens to his own things."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any, cast
@@ -16,6 +17,7 @@ from cloudphone_shared.http.app import PUBLIC
 from .sockets import BAD_MESSAGE, NO_ANSWER, TOKEN, TOO_MANY, Closed, Gone, Live, Socket, read
 
 _AWAY = 1013
+_CLOSE_SECONDS = 5.0
 _SUBPROTOCOL = "bearer"
 _PLACE = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
@@ -35,11 +37,11 @@ async def my_events(socket: WebSocket[Any, Any, Any], live: NamedDependency[Live
             raise Closed(BAD_MESSAGE, "`after` is the id of a message")
         await Socket(live, wire, caller, after).run()
     except Closed as closed:
-        await socket.close(closed.code, closed.reason)
+        await _close(socket, closed.code, closed.reason)
     except Unavailable:
-        await socket.close(_AWAY, "tokens cannot be verified now: try again")
+        await _close(socket, _AWAY, "tokens cannot be verified now: try again")
     except DomainError as refusal:
-        await socket.close(TOO_MANY if refusal.status == 429 else TOKEN, refusal.detail[:100])
+        await _close(socket, TOO_MANY if refusal.status == 429 else TOKEN, refusal.detail[:100])
     except Gone:
         return
 
@@ -60,6 +62,13 @@ async def _introduced(wire: "_Wire", live: Live, token: str | None) -> tuple[Cal
             raise Closed(TOKEN, "the first message is to bring a token")
         token, after = said.token, said.after
     return await live.identify(token), after
+
+
+async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> None:
+    """Without waiting for ever for one that does not read: its connection ends with the handler."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await socket.close(code, reason)
 
 
 class _Wire:
