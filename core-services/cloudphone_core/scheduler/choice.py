@@ -1,17 +1,21 @@
-"""Choosing a device, and saying why a node was not chosen: both by the same conditions."""
+"""Choosing a device, and saying why a node was not chosen: both by the same conditions.
+
+The statements are text, put together from a handful of fragments: a choice is made for every allocation, and is to
+cost no more than what the database does for it.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import msgspec
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.sql.elements import ColumnElement
 
 from cloudphone_shared.contracts.scheduler import Constraints, NodeVerdict, Placement, Strategy
+from cloudphone_shared.database.tables import in_schema
 
-from .models import DeviceRow, NodeRow, TemplateRow
+from .models import SCHEMA
 from .strategies import complete, ranking, ring_of
 
 
@@ -29,50 +33,45 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """What must hold of a node, and what to say where it does not."""
+    """What must hold of a node `n`, and what to say where it does not."""
 
-    holds: ColumnElement[bool]
-    words: Callable[[NodeRow], str]
+    holds: str
+    words: Callable[[Any], str]
 
 
-async def choose(session: AsyncSession, wish: Wish) -> Choice | None:
-    """The device that the wish gets now, its row and its node's locked; None where nothing fits.
+async def choose(session: AsyncSession, wish: Wish, tried: list[UUID] | None = None) -> Choice | None:
+    """The device that the wish gets now, its row locked; None where nothing fits. Nodes that were `tried` in vain are
+    passed over.
 
     Under the tenant's lock.
     """
     ring = ring_of(wish.constraints, wish.strategy)
-    if ring is not None:
-        await complete(session, wish.tenant_id, ring, wish.strategy)
-    tried: list[UUID] = []
-    while (node_id := await _next_node(session, wish, ring, tried)) is not None:
-        device_id = await session.scalar(_device_on(wish, node_id))
-        if device_id is not None and await _still_fits(session, wish, node_id):
+    statement = in_schema(_choosing(wish, ring), SCHEMA)
+    tried = [] if tried is None else tried
+    while True:
+        parameters = {**_parameters(wish), "tried": tried} | ({} if ring is None else {"ring": ring})
+        node_id, device_id, whole = (await session.execute(statement, parameters)).one()
+        if ring is not None and not whole:
+            await complete(session, wish.tenant_id, ring, wish.strategy)
+        elif node_id is None:
+            return None
+        elif device_id is None:
+            tried.append(node_id)
+        else:
             return Choice(device_id=device_id, node_id=node_id)
-        tried.append(node_id)
-    return None
 
 
 async def explain(session: AsyncSession, wish: Wish, chosen: Choice | None) -> Placement:
     """Every node's verdict, by name."""
     checks = checks_of(wish)
-    free = (
-        sa.select(sa.func.count()).where(*_free(wish), DeviceRow.node_id == NodeRow.id).scalar_subquery().label("free")
-    )
-    columns = [check.holds.label(f"check_{n}") for n, check in enumerate(checks)]
-    rows = await session.execute(sa.select(NodeRow, free, *columns).where(_known()).order_by(NodeRow.name, NodeRow.id))
-    verdicts: list[NodeVerdict] = []
-    for node, count, *held in rows:
-        reasons = [check.words(node) for check, holds in zip(checks, held, strict=True) if not holds]
-        verdicts.append(
-            NodeVerdict(
-                node_id=node.id,
-                node_name=node.name,
-                fits=not reasons,
-                chosen=chosen is not None and chosen.node_id == node.id,
-                free_devices=count,
-                reasons=reasons,
-            )
-        )
+    columns = ", ".join(f"{check.holds} AS check_{n}" for n, check in enumerate(checks))
+    sql = f"""
+        SELECT n.id, n.name, n.status, n.region, n.capacity, n.last_heartbeat_at,
+            (SELECT count(*) FROM {{schema}}.devices AS d WHERE {_free(wish)} AND d.node_id = n.id) AS free, {columns}
+        FROM {{schema}}.nodes AS n WHERE {_KNOWN} ORDER BY n.name, n.id
+    """  # noqa: S608
+    rows = await session.execute(in_schema(sql, SCHEMA), _parameters(wish))
+    verdicts = [_verdict(node, checks, chosen) for node in rows]
     return Placement(
         strategy=wish.strategy,
         device_id=chosen.device_id if chosen else None,
@@ -95,25 +94,25 @@ def checks_of(wish: Wish) -> list[Check]:
     """In the order in which a person would ask."""
     wanted = wish.constraints
     checks = [
-        Check(NodeRow.status == "online", lambda node: _STATUS.get(node.status, f"it is {node.status}")),
-        Check(NodeRow.health == "online", lambda node: _silence(node)),
-        Check(NodeRow.live < NodeRow.capacity, lambda node: f"its capacity of {node.capacity} is allocated"),
+        Check("n.status = 'online'", lambda node: _STATUS.get(node.status, f"it is {node.status}")),
+        Check("n.health = 'online'", _silence),
+        Check("n.live < n.capacity", lambda node: f"its capacity of {node.capacity} is allocated"),
     ]
     if (region := wanted.region) is not None:
-        checks.append(Check(NodeRow.region == region, lambda node: f"it stands in {node.region}, not in {region}"))
-    for name, value in wanted.labels.items():
-        checks.append(_labelled(name, value))
+        at_hand = "n.region = CAST(:region AS text)"
+        checks.append(Check(at_hand, lambda node: f"it stands in {node.region}, not in {region}"))
+    checks.extend(_labelled(n, name, value) for n, (name, value) in enumerate(wanted.labels.items()))
     if (near := wanted.near_device_id) is not None:
-        beside = NodeRow.id == _node_of(wish.tenant_id, near)
-        checks.append(Check(sa.func.coalesce(beside, False), lambda node: f"the device {near} is not on it"))
+        beside = f"coalesce(n.id = {_node_of('near')}, false)"
+        checks.append(Check(beside, lambda node: f"the device {near} is not on it"))
     if (apart := wanted.apart_from_device_id) is not None:
-        elsewhere = NodeRow.id.is_distinct_from(_node_of(wish.tenant_id, apart))
-        checks.append(Check(elsewhere, lambda node: f"the device {apart} is on it"))
-    free = sa.exists().where(*_free(wish), DeviceRow.node_id == NodeRow.id)
+        checks.append(Check(f"n.id IS DISTINCT FROM {_node_of('apart')}", lambda node: f"the device {apart} is on it"))
+    free = f"EXISTS (SELECT FROM {{schema}}.devices AS d WHERE {_free(wish)} AND d.node_id = n.id)"
     kind = " of the kind that was asked for" if wanted.abi or wanted.template_id else ""
     return [*checks, Check(free, lambda node: f"it has no idle device of the tenant's{kind}")]
 
 
+_KNOWN = "n.version > 0 AND NOT n.deleted"
 _STATUS = {
     "draining": "it is being drained",
     "maintenance": "it is in maintenance",
@@ -121,60 +120,81 @@ _STATUS = {
 }
 
 
-def _silence(node: NodeRow) -> str:
+def _choosing(wish: Wish, ring: str | None) -> str:
+    """The first node that fits, and of its devices the first that nobody is writing news of. Says as well whether all
+    nodes of the tenant have their place in the ring."""
+    ranked = ranking(ring)
+    fits = " AND ".join(check.holds for check in checks_of(wish))
+    return f"""
+        WITH node AS MATERIALIZED (
+            SELECT n.id FROM {ranked.source}
+            WHERE {ranked.where} AND {_KNOWN} AND {fits} AND n.id <> ALL (CAST(:tried AS uuid[]))
+            ORDER BY {ranked.order} LIMIT 1
+        )
+        SELECT node.id, device.id, {ranked.whole} FROM (SELECT) AS one LEFT JOIN node ON true LEFT JOIN LATERAL (
+            SELECT d.id FROM {{schema}}.devices AS d WHERE {_free(wish)} AND d.node_id = node.id
+            ORDER BY d.id LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) AS device ON true
+    """  # noqa: S608
+
+
+def _free(wish: Wish) -> str:
+    """The tenant's devices `d` that can be given away, of the kind wished for."""
+    wanted = wish.constraints
+    conditions = [
+        "d.tenant_id = CAST(:tenant_id AS uuid)",
+        "d.state = 'idle' AND d.allocation_id IS NULL AND NOT d.deleted",
+        "(d.rest_until IS NULL OR d.rest_until < clock_timestamp())",
+    ]
+    if wanted.template_id is not None:
+        conditions.append("d.template_id = CAST(:template_id AS uuid)")
+    if wanted.abi is not None:
+        fitting = "SELECT t.id FROM {schema}.templates AS t WHERE t.abis @> ARRAY[CAST(:abi AS text)]"
+        conditions.append(f"d.template_id IN ({fitting})")
+    return " AND ".join(conditions)
+
+
+def _labelled(n: int, name: str, value: str) -> Check:
+    holds = f"n.labels @> jsonb_build_object(CAST(:label_{n} AS text), CAST(:value_{n} AS text))"
+    return Check(holds, lambda node: f"it is not labelled {name}={value}")
+
+
+def _node_of(device: str) -> str:
+    return (
+        f"(SELECT b.node_id FROM {{schema}}.devices AS b WHERE b.id = CAST(:{device} AS uuid)"  # noqa: S608
+        " AND b.tenant_id = CAST(:tenant_id AS uuid))"
+    )
+
+
+def _parameters(wish: Wish) -> dict[str, object]:
+    wanted = wish.constraints
+    named = {
+        "region": wanted.region,
+        "near": wanted.near_device_id,
+        "apart": wanted.apart_from_device_id,
+        "template_id": wanted.template_id,
+        "abi": wanted.abi,
+    }
+    labels: dict[str, object] = {}
+    for n, (name, value) in enumerate(wanted.labels.items()):
+        labels |= {f"label_{n}": name, f"value_{n}": value}
+    given = {name: value for name, value in named.items() if value is not None}
+    return {"tenant_id": wish.tenant_id, **given, **labels}
+
+
+def _verdict(node: Any, checks: list[Check], chosen: Choice | None) -> NodeVerdict:
+    reasons = [check.words(node) for n, check in enumerate(checks) if not getattr(node, f"check_{n}")]
+    return NodeVerdict(
+        node_id=node.id,
+        node_name=node.name,
+        fits=not reasons,
+        chosen=chosen is not None and chosen.node_id == node.id,
+        free_devices=node.free,
+        reasons=reasons,
+    )
+
+
+def _silence(node: Any) -> str:
     if node.last_heartbeat_at is None:
         return "it has never reported"
     return f"it is silent since {node.last_heartbeat_at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _labelled(name: str, value: str) -> Check:
-    return Check(NodeRow.labels.contains({name: value}), lambda node: f"it is not labelled {name}={value}")
-
-
-def _node_of(tenant_id: UUID, device_id: UUID) -> sa.ScalarSelect[UUID | None]:
-    found = sa.select(DeviceRow.node_id).where(DeviceRow.id == device_id, DeviceRow.tenant_id == tenant_id)
-    return found.scalar_subquery()
-
-
-def _known() -> ColumnElement[bool]:
-    return sa.and_(NodeRow.version > 0, ~NodeRow.deleted)
-
-
-def _free(wish: Wish) -> list[ColumnElement[bool]]:
-    """The tenant's devices that can be given away, of the kind wished for."""
-    wanted = wish.constraints
-    conditions: list[ColumnElement[bool]] = [
-        DeviceRow.tenant_id == wish.tenant_id,
-        DeviceRow.state == sa.literal_column("'idle'"),
-        DeviceRow.allocation_id.is_(None),
-        ~DeviceRow.deleted,
-        sa.or_(DeviceRow.rest_until.is_(None), DeviceRow.rest_until < sa.func.clock_timestamp()),
-    ]
-    if wanted.template_id is not None:
-        conditions.append(DeviceRow.template_id == wanted.template_id)
-    if wanted.abi is not None:
-        fitting = sa.select(TemplateRow.id).where(TemplateRow.abis.contains([wanted.abi]))
-        conditions.append(DeviceRow.template_id.in_(fitting))
-    return conditions
-
-
-async def _next_node(session: AsyncSession, wish: Wish, ring: str | None, tried: Sequence[UUID]) -> UUID | None:
-    ranked = ranking(wish.tenant_id, ring)
-    fits = [check.holds for check in checks_of(wish)]
-    statement = sa.select(NodeRow.id).select_from(ranked.source).where(ranked.where, _known(), *fits)
-    if tried:
-        statement = statement.where(NodeRow.id.not_in(tried))
-    return await session.scalar(statement.order_by(*ranked.order).limit(1))
-
-
-def _device_on(wish: Wish, node_id: UUID) -> sa.Select[UUID]:
-    """Passes over those whose news are being written down."""
-    here = sa.select(DeviceRow.id).where(*_free(wish), DeviceRow.node_id == node_id)
-    return here.order_by(DeviceRow.id).limit(1).with_for_update(skip_locked=True)
-
-
-async def _still_fits(session: AsyncSession, wish: Wish, node_id: UUID) -> bool:
-    """Locks the node: what was drained, lost or filled meanwhile is not taken."""
-    fits = [check.holds for check in checks_of(wish)]
-    statement = sa.select(NodeRow.id).where(NodeRow.id == node_id, _known(), *fits).with_for_update(of=NodeRow)
-    return await session.scalar(statement) is not None

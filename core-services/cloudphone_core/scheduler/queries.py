@@ -25,9 +25,8 @@ from cloudphone_shared.database import Cursors, Sorts, equal, page
 from cloudphone_shared.errors import Conflict, NotFound
 from cloudphone_shared.http.lists import ListQuery
 
-from .choice import explain
+from .choice import Wish, explain
 from .models import AllocationRow, DeviceRow, NodeRow, RequestRow
-from .placing import wish_of
 
 _ALLOCATION_SORTS = Sorts({"createdAt": AllocationRow.created_at}, tiebreak=AllocationRow.id, default="-createdAt")
 _REQUEST_SORTS = Sorts({"createdAt": RequestRow.created_at}, tiebreak=RequestRow.id, default="-createdAt")
@@ -103,7 +102,10 @@ async def explanation(session: AsyncSession, caller: Caller, request_id: UUID) -
     row = await _request(session, caller, request_id)
     if row.state != "queued":
         raise Conflict(f"The request is {row.state}: only one that waits has anything to explain")
-    return Answer(data=await explain(session, wish_of(row), None), entities={})
+    wish = Wish(
+        tenant_id=row.tenant_id, constraints=msgspec.convert(row.constraints, Constraints), strategy=row.strategy
+    )
+    return Answer(data=await explain(session, wish, None), entities={})
 
 
 async def nodes(session: AsyncSession) -> Answer[list[NodeResources]]:

@@ -46,7 +46,7 @@ async def serve_next(session: AsyncSession, tenant_id: UUID, patience: Schedulin
         return False
     served = sa.update(TenantRow).where(TenantRow.id == tenant_id).values(served=services.next_value())
     await session.execute(served.execution_options(synchronize_session=False))
-    await announce_all(session, placed[1])
+    await announce_all(session, [placed])
     return True
 
 

@@ -48,11 +48,11 @@ async def create_allocation(
     tenant_id = await _tenant_of(core, caller, data.user_id)
 
     async def allocate(session: AsyncSession) -> Reply:
-        row = await service.request_device(session, data, tenant_id, patience)
-        answer = await queries.request(session, caller, row.id)
+        request_id = await service.request_device(session, data, tenant_id, patience)
+        answer = await queries.request(session, caller, request_id)
         if (given := answer.data.allocation) is not None:
             return Reply.of(answer, status=201, headers={"Location": f"/v1/allocations/{given.id}"})
-        return Reply.of(answer, status=202, headers={"Location": f"/v1/allocation-requests/{row.id}"})
+        return Reply.of(answer, status=202, headers={"Location": f"/v1/allocation-requests/{request_id}"})
 
     asked = request_hash(caller.id, "POST", request.url.path, await request.body())
     return (await idempotent(database, caller.tenant_id, idempotency_key, asked, allocate)).response()

@@ -19,7 +19,7 @@ from cloudphone_shared.ids import uuid7
 
 from .choice import Wish, choose, explain, in_short
 from .models import LIVE, AllocationRow, RequestRow, SettingsRow
-from .placing import end, heads, hold, next_placed, released, reply, wish_of
+from .placing import Waiting, end, heads, hold, place, released, reply
 from .settings import Scheduling
 from .strategies import pool_of
 
@@ -46,26 +46,24 @@ async def set_strategy(session: AsyncSession, strategy: Strategy) -> None:
 
 async def request_device(
     session: AsyncSession, wanted: AllocationCreate, tenant_id: UUID, patience: Scheduling
-) -> RequestRow:
-    """Placed, or waiting for `wait_seconds`. Raises NoDeviceFits when nothing fits and nobody wants to wait."""
+) -> UUID:
+    """Placed, or waiting for `wait_seconds`; returns the request's id. Raises NoDeviceFits when nothing fits and nobody
+    wants to wait."""
     now = await hold(session, tenant_id)
-    waits = wanted.wait_seconds or patience.scheduler_answer_seconds
-    request = _request(
+    request = _waiting(
         tenant_id,
         wanted.user_id,
         wanted.constraints,
         wanted.strategy or await strategy_in_use(session),
-        now,
-        deadline_at=now + timedelta(seconds=waits),
+        deadline_at=now + timedelta(seconds=wanted.wait_seconds or patience.scheduler_answer_seconds),
         order_id=wanted.order_id,
-        lease_seconds=wanted.lease_seconds,
     )
-    told = await _enter(session, request, now, patience)
-    if request.state == "queued" and not wanted.wait_seconds:
-        placement = await explain(session, wish_of(request), None)
+    told = await _enter(session, request, now, patience, lease_seconds=wanted.lease_seconds)
+    if told is None and not wanted.wait_seconds:
+        placement = await explain(session, request.wish, None)
         raise NoDeviceFits(in_short(placement), nodes=msgspec.to_builtins(placement.nodes[:100]))
-    await announce_all(session, told)
-    return request
+    await announce_all(session, [told] if told else [])
+    return request.id
 
 
 async def request_for_order(session: AsyncSession, asked: DeviceAllocateRequested, patience: Scheduling) -> None:
@@ -82,24 +80,24 @@ async def request_for_order(session: AsyncSession, asked: DeviceAllocateRequeste
         constraints, failure = msgspec.convert(asked.constraints, Constraints), None
     except msgspec.ValidationError as error:
         constraints, failure = Constraints(), f"The constraints cannot be read: {error}"
-    request = _request(
+    request = _waiting(
         asked.tenant_id,
         asked.user_id,
         constraints,
         await strategy_in_use(session),
-        now,
         deadline_at=asked.deadline,
         order_id=asked.order_id,
         saga_id=asked.saga_id,
     )
     if failure is None and asked.deadline > now:
-        told = await _enter(session, request, now, patience)
-    else:
-        request.state = "refused" if failure else "expired"
-        request.failure = failure or "The request came after its deadline"
-        session.add(request)
-        told = reply(request, None, now)
-    await announce_all(session, told)
+        placed = await _enter(session, request, now, patience)
+        await announce_all(session, [placed] if placed else [])
+        return
+    await _insert(session, request, now)
+    refused = await session.get_one(RequestRow, request.id)
+    refused.state = "refused" if failure else "expired"
+    refused.failure = failure or "The request came after its deadline"
+    await announce_all(session, reply(refused, None, now))
 
 
 async def cancel_request(session: AsyncSession, caller: Caller, request_id: UUID) -> RequestRow:
@@ -214,16 +212,22 @@ async def back_in_line(session: AsyncSession, allocation: AllocationRow, now: da
     return reply(request, None, now)
 
 
-async def _enter(session: AsyncSession, request: RequestRow, now: datetime, patience: Scheduling) -> list[Announcement]:
+async def _enter(
+    session: AsyncSession, request: Waiting, now: datetime, patience: Scheduling, *, lease_seconds: int | None = None
+) -> Announcement | None:
     """Into the queue, and out of it at once where some device fits that nobody before it waits for."""
     before = await heads(session, request.tenant_id, now)
-    session.add(request)
-    await session.flush()
+    await _insert(session, request, now, lease_seconds)
     for other in before:
-        if other.pool == request.pool or await choose(session, wish_of(other)) is not None:
-            return []
-    placed = await next_placed(session, [request], now, patience)
-    return placed[1] if placed else []
+        if other.pool == request.pool or await choose(session, other.wish) is not None:
+            return None
+    return await place(session, request, now, patience)
+
+
+async def _insert(session: AsyncSession, request: Waiting, now: datetime, lease_seconds: int | None = None) -> None:
+    told = msgspec.structs.asdict(request) | {"constraints": msgspec.to_builtins(request.constraints)}
+    times = {"lease_seconds": lease_seconds, "created_at": now, "updated_at": now}
+    await session.execute(_INSERT, {**told, **times, "state": "queued"})
 
 
 async def _give_back(
@@ -263,30 +267,27 @@ def _require_active(allocation: AllocationRow) -> None:
         raise StateConflict(f"The allocation is {allocation.state}", current_state=allocation.state, allowed=["active"])
 
 
-def _request(
+def _waiting(
     tenant_id: UUID,
     user_id: UUID,
     constraints: Constraints,
     strategy: Strategy,
-    now: datetime,
     *,
     deadline_at: datetime,
     order_id: UUID | None = None,
     saga_id: UUID | None = None,
-    lease_seconds: int | None = None,
-) -> RequestRow:
-    return RequestRow(
+) -> Waiting:
+    return Waiting(
         id=uuid7(),
         tenant_id=tenant_id,
         user_id=user_id,
         order_id=order_id,
         saga_id=saga_id,
-        constraints=msgspec.to_builtins(constraints),
+        constraints=constraints,
         pool=pool_of(constraints, strategy),
         strategy=strategy,
-        state="queued",
-        lease_seconds=lease_seconds,
         deadline_at=deadline_at,
-        created_at=now,
-        updated_at=now,
     )
+
+
+_INSERT = sa.insert(RequestRow.__table__)  # pyright: ignore[reportArgumentType]

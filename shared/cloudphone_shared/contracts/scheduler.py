@@ -19,7 +19,7 @@ class Constraints(Request, frozen=True, kw_only=True):
     """What a device must have; None or empty: anything. `near_device_id`: on the same node as that one."""
 
     region: Tag | None = None
-    labels: dict[Tag, Annotated[str, Meta(max_length=80)]] = {}
+    labels: Annotated[dict[Tag, Annotated[str, Meta(max_length=80)]], Meta(max_length=16)] = {}
     abi: Abi | None = None
     template_id: UUID | None = None
     near_device_id: UUID | None = None
