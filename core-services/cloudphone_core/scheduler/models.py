@@ -18,6 +18,7 @@ LIVE: tuple[AllocationState, ...] = ("reserved", "active")
 
 _LIVE = text("state IN ('reserved', 'active')")
 _FREE = text("state = 'idle' AND allocation_id IS NULL AND NOT deleted")
+_OPEN = text("status = 'online' AND health = 'online' AND NOT deleted")
 _QUEUED = text("state = 'queued'")
 
 fencing_tokens = Sequence("fencing_tokens", metadata=Base.metadata, schema=SCHEMA)
@@ -61,7 +62,7 @@ class NodeRow(Base):
 
     __table_args__ = (
         CheckConstraint("live >= 0", name="live_not_negative"),
-        Index("ix_nodes_live", "live", "id"),
+        Index("ix_nodes_live", "live", "id", postgresql_where=_OPEN),
         Index("ix_nodes_stale", "id", postgresql_where=text("stale")),
         {"schema": SCHEMA},
     )

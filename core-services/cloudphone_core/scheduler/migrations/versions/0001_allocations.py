@@ -52,7 +52,10 @@ TABLES = (
         CONSTRAINT ck_nodes_live_not_negative CHECK (live >= 0)
     )
     """,
-    "CREATE INDEX ix_nodes_live ON scheduler.nodes (live, id)",
+    """
+    CREATE INDEX ix_nodes_live ON scheduler.nodes (live, id)
+    WHERE status = 'online' AND health = 'online' AND NOT deleted
+    """,
     "CREATE INDEX ix_nodes_stale ON scheduler.nodes (id) WHERE stale",
     """
     CREATE TABLE scheduler.requests (
