@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import anyio
 import httpx
 import msgspec
 import pytest
@@ -181,9 +182,9 @@ def envelope(event: Event, version: int, seq: int | None = None) -> Envelope:
 
 
 @pytest.fixture(scope="module")
-async def url(postgres: Postgres) -> str:
-    url = await postgres.database()
-    await migrate(url, "scheduler")
+def url(postgres: Postgres) -> str:
+    url = postgres.create_database()
+    anyio.run(migrate, url, "scheduler")
     return url
 
 
