@@ -100,6 +100,8 @@ async def test_a_phone_runs_in_a_container_within_its_limits_and_adb_reaches_it_
     assert container.address and container.address[0] == "127.0.0.1"
     phone = await connected(adb, container)
     assert (await phone.shell("getprop ro.product.name")).strip()
+    there_are = int(engine.docker("info", "--format", "{{.NCPU}}"))
+    assert (await provider.create(planned(cpu_cores=there_are + 1))).state == "off", "more cores than there are is all"
     limits = engine.docker(
         "inspect", "-f", "{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} "
         "{{.HostConfig.PidsLimit}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.Privileged}}", container.id,

@@ -170,14 +170,15 @@ class DockerProvider:
         return made
 
     def _config(self, api: Api, plan: ContainerPlan, image: str) -> Any:
-        """Limits are hard: what a phone may not have it cannot take from its neighbours.
+        """Limits are hard: what a phone may not have it cannot take from its neighbours. The engine refuses more cores
+        than its machine has.
 
         The engine restarts nothing by itself: a phone that ended is noticed, its run closed, and started again by us.
         """
         engine, memory = self._engine, plan.memory_mib << 20
         host = api.create_host_config(
             binds={plan.volume: {"bind": DATA, "mode": "rw"}},
-            nano_cpus=plan.cpu_cores * 10**9,
+            nano_cpus=min(plan.cpu_cores, api.info()["NCPU"]) * 10**9,
             mem_limit=memory,
             memswap_limit=memory,
             pids_limit=engine.pids,
