@@ -12,14 +12,16 @@ from cloudphone_cache import Audience, Cache, observed
 from cloudphone_cache.platform.front import ViewsApp
 from cloudphone_shared import entities
 from cloudphone_shared.auth import JWKS_PATH, Caller, ServiceIdentity, TokenVerifier
+from cloudphone_shared.bus import connect
 from cloudphone_shared.clients import SERVICES, CoreClients
 from cloudphone_shared.clients.warmup import WarmupClient
 from cloudphone_shared.contracts.examples import EXAMPLES
 from cloudphone_shared.errors import DomainError, NotFound, Unavailable
 from cloudphone_shared.http.client import ServiceClient
 from cloudphone_shared.http.context import request_id
-from cloudphone_shared.settings import Auth, Front, Limits, Network, Redis, load
+from cloudphone_shared.settings import Auth, BusSettings, Front, Limits, Network, Redis, load
 
+from .dead_letters import DeadLetters
 from .documents import DOCUMENTS
 from .routes import HANDLERS, VIEWS
 from .warmup import candidates
@@ -44,6 +46,7 @@ def create_app(
     identity = ServiceIdentity(NAME, auth.secret_of(NAME), user_url, clock=clock, transport=to_user)
     core = CoreClients(network.url_of, identity, on_answer=observed, transport_of=transport_of)
     worker = ServiceClient("cache-worker", network.url_of("cache-worker"), transport=transport_of("cache-worker"))
+    dead_letters = DeadLetters(partial(connect, load(BusSettings, env=env).bus_url))
     cache = Cache(
         VIEWS,
         core,
@@ -70,6 +73,7 @@ def create_app(
                 await identity.token()
             yield
         await worker.close()
+        await dead_letters.close()
 
     return ViewsApp(
         NAME,
@@ -81,7 +85,7 @@ def create_app(
         sees=sees,
         still_valid=still_valid,
         candidates=partial(candidates, core),
-        provide={"core": core, "warmups": WarmupClient(worker)},
+        provide={"core": core, "warmups": WarmupClient(worker), "dead_letters": dead_letters},
         openapi=DOCUMENTS,
         examples=EXAMPLES,
         lifespan=[clients],

@@ -8,7 +8,10 @@ from cloudphone_cache import View
 from cloudphone_shared.http.sign_in import SIGN_IN
 
 from .actions.add_app_version import add_app_version
+from .actions.allocate_device import allocate_device
 from .actions.assign_device import assign_device
+from .actions.begin_arrears import begin_arrears
+from .actions.cancel_allocation_request import cancel_allocation_request
 from .actions.cancel_operation import cancel_operation
 from .actions.cancel_order import cancel_order
 from .actions.change_app import change_app
@@ -17,10 +20,12 @@ from .actions.change_installation import change_installation
 from .actions.change_node import change_node
 from .actions.change_order import change_order
 from .actions.change_plan import change_plan
+from .actions.change_scheduler_settings import change_scheduler_settings
 from .actions.change_template import change_template
 from .actions.change_user import change_user
 from .actions.command_device import DEVICE_COMMANDS
 from .actions.command_devices import command_devices
+from .actions.confirm_allocation import confirm_allocation
 from .actions.create_app import create_app
 from .actions.create_device import create_device
 from .actions.create_node import create_node
@@ -35,27 +40,45 @@ from .actions.delete_device import delete_device
 from .actions.delete_installation import delete_installation
 from .actions.delete_node import delete_node
 from .actions.delete_plan import delete_plan
+from .actions.delete_review import delete_review
 from .actions.delete_snapshot import delete_snapshot
 from .actions.delete_template import delete_template
 from .actions.delete_user import delete_user
 from .actions.drop_view import drop_view
+from .actions.end_arrears import end_arrears
 from .actions.install_app import install_app
 from .actions.pause_warmups import pause_warmups
+from .actions.publish_app import PUBLISHING
+from .actions.publish_upload import publish_upload
 from .actions.reconcile import reconcile
 from .actions.record_usage import record_usage
 from .actions.reinstate_user import reinstate_user
+from .actions.release_allocation import release_allocation
+from .actions.renew_allocation import renew_allocation
+from .actions.replay_dead_letters import replay_dead_letters
 from .actions.reschedule_warmups import reschedule_warmups
 from .actions.restore_snapshot import restore_snapshot
 from .actions.resume_warmups import resume_warmups
 from .actions.run_warmup import run_warmup
+from .actions.send_upload import UPLOADING
 from .actions.set_balance import set_balance
+from .actions.simulate_placement import simulate_placement
 from .actions.suspend_user import suspend_user
 from .actions.unassign_device import unassign_device
+from .views.allocations import (
+    explain_allocation_request,
+    list_allocation_requests,
+    list_allocations,
+    show_allocation,
+    show_allocation_request,
+)
+from .views.app_icon import show_app_icon
 from .views.apps import list_app_versions, list_apps, show_app
 from .views.cache_processes import list_hottest, list_layers, list_misses, show_processes
 from .views.cache_showing import list_showing
 from .views.cache_state import explain_view, show_cache, show_feed
 from .views.dashboard import dashboard, show_dashboard
+from .views.dead_letters import list_dead_letters
 from .views.device_full import device_full, show_device
 from .views.device_history import list_device_applications, show_device_history
 from .views.device_holder import device_holder, show_device_holder
@@ -68,8 +91,11 @@ from .views.order_list import list_orders, order_card
 from .views.phone import show_screenshot, show_vitals
 from .views.plans import list_plans, show_plan
 from .views.reconciliation import list_reconcile_reports, show_reconcile_report
+from .views.reviews import list_reviews
+from .views.scheduling import list_scheduler_nodes, show_scheduler_settings
 from .views.snapshots import list_snapshots
 from .views.tenants import list_tenants
+from .views.uploads import show_upload
 from .views.user_full import show_user, user_full
 from .views.user_list import list_users
 from .views.user_usage import list_usage_days
@@ -89,10 +115,14 @@ VIEWS: list[View[Any]] = [
 
 HANDLERS: list[ControllerRouterHandler] = [
     *SIGN_IN,
+    list_allocations, allocate_device, show_allocation, release_allocation, confirm_allocation, renew_allocation,
+    list_allocation_requests, show_allocation_request, explain_allocation_request, cancel_allocation_request,
     list_apps, create_app, show_app, change_app, delete_app, list_app_versions, add_app_version,
+    *PUBLISHING, show_app_icon, list_reviews, delete_review,
     show_cache, show_feed, list_hottest, list_layers, list_misses, show_processes, list_showing,
     explain_view, drop_view,
     show_dashboard,
+    list_dead_letters, replay_dead_letters,
     list_devices, create_device, show_device, change_device, delete_device,
     list_device_applications, assign_device, show_device_history, unassign_device,
     show_device_holder,
@@ -102,12 +132,16 @@ HANDLERS: list[ControllerRouterHandler] = [
     list_nodes, create_node, change_node, delete_node,
     list_operations, show_operation, cancel_operation, list_device_operations,
     list_orders, create_order, show_order, change_order, cancel_order,
+    simulate_placement,
     list_plans, create_plan, show_plan, change_plan, delete_plan,
+    list_scheduler_nodes, show_scheduler_settings, change_scheduler_settings,
     list_templates, create_template, change_template, delete_template,
     list_tenants, create_tenant,
     list_reconcile_reports, show_reconcile_report, reconcile,
+    *UPLOADING, show_upload, publish_upload,
     record_usage,
     list_users, create_user, show_user, change_user, delete_user,
     set_balance, reinstate_user, suspend_user, show_user_usage, list_usage_days,
+    begin_arrears, end_arrears,
     show_warmups, pause_warmups, resume_warmups, list_warmup_runs, run_warmup, show_warmup_run, reschedule_warmups,
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from cloudphone_shared.contracts.device import (
 
 
 class ShownDevice(Contract, frozen=True, kw_only=True):
-    """`version` is the device's own, as `"v<version>"` in If-Match."""
+    """`last_error`: why the last work on it failed. `version` is the device's own, as `"v<version>"` in If-Match."""
 
     id: UUID
     tenant_id: UUID
@@ -38,6 +38,8 @@ class ShownDevice(Contract, frozen=True, kw_only=True):
     run_id: UUID | None
     adb_host: str | None
     adb_port: int | None
+    last_error: str | None
+    allocation_id: UUID | None
     created_at: datetime
     updated_at: datetime
     version: int

@@ -14,6 +14,8 @@ shows nothing older. Refusals are problem documents (RFC 9457) with a stable `co
         "home": "The first screen",
         "devices": "The caller's cloud phones",
         "phone": "What is on a phone: its screen, its controls, its files",
+        "store": "Apps, what others think of them, and how they come onto a phone",
+        "sharing": "Devices shared with others, and by others",
         "orders": "Plans, and the caller's orders",
         "usage": "The caller's running time",
         "profile": "The caller's account",

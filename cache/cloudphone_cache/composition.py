@@ -203,7 +203,13 @@ class Composer:
     def fallback(self, view: View[Any], segment: Segment, old: Part | None, same: bool) -> Part:
         """What stands in for a segment whose service does not answer: what was, if it was asked about the same."""
         now = self.knowledge.now_ms()
-        if old is not None and same and old.state is not State.MISSING and now < old.read_at + view.keep_ms:
+        if (
+            old is not None
+            and segment.kept
+            and same
+            and old.state is not State.MISSING
+            and now < old.read_at + view.keep_ms
+        ):
             return old.as_(State.KEPT)
         return Part(segment.name, b"null", now, {}, state=State.MISSING, decode=segment.decode)
 

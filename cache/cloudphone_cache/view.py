@@ -55,6 +55,7 @@ class Segment:
     `takes` are the function's parameters after `core`, `needs` those of them that are segments. `life` in seconds
     makes it soft: unversioned, true for that long. `until` gives the second (since 1970) at which the value ends.
     `given` says what of the first segment it needs it hangs on; that unchanged, it is not asked again.
+    One that is not `kept` is never shown as it was last: without its service there is none.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Segment:
         life: float | None,
         until: Callable[[Any], float | None] | None,
         given: Callable[[Any], Any] | None,
+        kept: bool,
     ) -> None:
         self.name = name
         self.alias = alias
@@ -77,6 +79,7 @@ class Segment:
         self.life = life
         self.until = until
         self.given = given
+        self.kept = kept
         self.batch: Compose | None = None
         self.opening = b'"' + alias.encode() + b'":'
         self.decode = msgspec.json.Decoder(kind).decode
@@ -126,6 +129,7 @@ class View(Generic[Shape]):
         life: float | None = None,
         until: Callable[[Any], float | None] | None = None,
         given: Callable[[Any], Any] | None = None,
+        kept: bool = True,
     ) -> Callable[[Function], Function]: ...
     def segment(
         self,
@@ -135,6 +139,7 @@ class View(Generic[Shape]):
         life: float | None = None,
         until: Callable[[Any], float | None] | None = None,
         given: Callable[[Any], Any] | None = None,
+        kept: bool = True,
     ) -> Any:
         """Declares the function that asks for the field of its name.
 
@@ -147,8 +152,9 @@ class View(Generic[Shape]):
                 raise ValueError(f"{self!r}: {self.shape.__name__} has no field {name!r}")
             takes = _parameters(compose)[1:]
             self._declared[name] = Segment(
-                name, self._aliases[name], self._kinds[name], compose, takes, life=life, until=until, given=given
-            )
+                name, self._aliases[name], self._kinds[name], compose, takes,
+                life=life, until=until, given=given, kept=kept,
+            )  # fmt: skip
             self._ready = None
             return compose
 

@@ -23,5 +23,5 @@ async def test_its_proven_hit_is_not_mistaken_for_the_devices_own_screen(console
     device = await services.device("Pixel", owner=await services.user("Ana"))
     path = f"/admin/devices/{device['id']}"
     for _ in range(2):
-        assert set(await console.seen(path)) == {"device", "owner", "applications", "usage"}
+        assert set(await console.seen(path)) == {"device", "owner", "applications", "usage", "operation"}
         assert set(await console.seen(f"{path}/holder")) == {"device", "holder", "balance"}

@@ -75,7 +75,7 @@ async def test_a_view_is_explained_segment_by_segment_and_as_every_process_has_i
         await console.seen(f"/admin/devices/{device['id']}")
     entry = await three.here.seen(f"/admin/cache/view?key=device:full:{device['id']}")
     fields = {segment["field"]: segment for segment in entry["segments"]}
-    assert {"device", "owner", "applications", "usage"} == set(fields)
+    assert {"device", "owner", "applications", "usage", "operation"} == set(fields)
     assert f"user:{ana['id']}" in [shown["entity"] for shown in fields["owner"]["entities"]]
     assert all(segment["state"] == "good" and segment["readAt"] for segment in fields.values())
     assert (entry["process"]["id"], entry["proven"]) == (three.here.cache.desk.process.id, True)

@@ -1,4 +1,5 @@
-"""A device's screen: the device, its owner, its applications and its use; four services, two databases."""
+"""A device's screen: the device, its owner, its applications, its use and what is being done on it; four services, two
+databases. How its phone does changes by the second and is a screen of its own."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -13,6 +14,7 @@ from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.app import Installation
 from cloudphone_shared.contracts.billing import DeviceUsage
+from cloudphone_shared.contracts.operation import Operation
 from cloudphone_shared.contracts.user import User
 
 from ..shown import ShownDevice
@@ -20,12 +22,14 @@ from ..staff import screen
 
 
 class DeviceFull(Contract, frozen=True, kw_only=True):
-    """`owner` is null for an unassigned device; every part but the device may be null while its service is away."""
+    """`owner` is null for an unassigned device, `operation` while nothing is being done on it; every part but the
+    device may be null while its service is away."""
 
     device: ShownDevice
     owner: User | None
     applications: list[Installation] | None
     usage: DeviceUsage | None
+    operation: Operation | None
 
 
 device_full = View("device:full:{device_id}", DeviceFull, fresh_for=300, serve_stale_for=3600)
@@ -71,6 +75,16 @@ async def usage_of_many(core: CoreClients, device_id: Sequence[str]) -> list[Ans
     return items_in_order("billing", await core.billing.usage_of_devices(device_id), device_id)
 
 
+@device_full.segment
+async def operation(core: CoreClients, device_id: str) -> Operation | None:
+    return await core.device.present_operation(device_id)
+
+
+@device_full.many("operation")
+async def operations(core: CoreClients, device_id: Sequence[str]) -> list[Answered | None]:
+    return items_in_order("device", await core.device.present_operations(device_id), device_id)
+
+
 @device_full.audience
 def audience(device: ShownDevice) -> Audience:
     return Audience(tenant=str(device.tenant_id), owner=device.owner_id and str(device.owner_id))
@@ -78,5 +92,5 @@ def audience(device: ShownDevice) -> Audience:
 
 @screen("/admin/devices/{device_id:uuid}", device_full, "devices:read", 404, tags=["devices"])
 async def show_device(device_id: FromPath[UUID], screens: NamedDependency[Screens]) -> ASGIApp:
-    """A device with its owner, applications and use in the present period."""
+    """A device with its owner, applications, use in the present period and what is being done on it."""
     return await screens.show(device_full, device_id=device_id)

@@ -18,6 +18,7 @@ from cloudphone_shared.contracts.billing import DeviceUsage
 from cloudphone_shared.contracts.device import Device, DeviceState, TemplateSummary
 from cloudphone_shared.errors import NotFound
 
+from ..operations import MyOperation
 from ..portal import screen
 
 
@@ -46,11 +47,13 @@ class MyDevice(Contract, frozen=True, kw_only=True):
 
 
 class MyDeviceFull(Contract, frozen=True, kw_only=True):
-    """Every part but the device may be null while its service is away."""
+    """`operation` is null while nothing is being done on it; every part but the device may be null while its service is
+    away."""
 
     device: MyDevice
     applications: list[Installation] | None
     usage: DeviceUsage | None
+    operation: MyOperation | None
 
 
 my_device = View("my:device:{device_id}", MyDeviceFull, fresh_for=300, serve_stale_for=3600)
@@ -86,6 +89,18 @@ async def usage_of_many(core: CoreClients, device_id: Sequence[str]) -> list[Ans
     return items_in_order("billing", await core.billing.usage_of_devices(device_id), device_id)
 
 
+@my_device.segment
+async def operation(core: CoreClients, device_id: str) -> MyOperation | None:
+    present = await core.device.present_operation(device_id)
+    return present and MyOperation.of(present)
+
+
+@my_device.many("operation")
+async def operations(core: CoreClients, device_id: Sequence[str]) -> list[Answered | None]:
+    present = await core.device.present_operations(device_id)
+    return items_in_order("device", present, device_id, lambda each: each and MyOperation.of(each))
+
+
 @my_device.audience
 def audience(device: MyDevice) -> Audience:
     return Audience(owner=str(device.owner_id))
@@ -93,5 +108,5 @@ def audience(device: MyDevice) -> Audience:
 
 @screen("/my/devices/{device_id:uuid}", my_device, "devices:read", tags=["devices"])
 async def show_my_device(device_id: FromPath[UUID], screens: NamedDependency[Screens]) -> ASGIApp:
-    """One of the caller's devices, with its applications and its use in the present period."""
+    """One of the caller's devices, with its applications, its use in the present period and what is done on it now."""
     return await screens.show(my_device, device_id=device_id)

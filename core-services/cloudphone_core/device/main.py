@@ -17,8 +17,10 @@ from cloudphone_shared.settings import Auth, Devices, Limits, load
 from ..opening import open_clients, open_database, open_verifier
 from .adb import Adb, open_adb
 from .fleet_routes import FLEET_ROUTES
+from .grant_routes import GRANT_ROUTES
 from .lifecycle.routes import LIFECYCLE_ROUTES
 from .live.routes import LIVE_ROUTES
+from .operations.present import PRESENT_ROUTES
 from .reconcile.routes import RECONCILE_ROUTES
 from .routes import DEVICE_ROUTES
 
@@ -53,6 +55,8 @@ def create_app(
         [
             *DEVICE_ROUTES,
             *LIFECYCLE_ROUTES,
+            *PRESENT_ROUTES,
+            *GRANT_ROUTES,
             *FLEET_ROUTES,
             *LIVE_ROUTES,
             *RECONCILE_ROUTES,

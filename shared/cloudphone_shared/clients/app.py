@@ -1,6 +1,7 @@
 """Asking the app service."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
 from ..auth import Bearer
@@ -11,12 +12,17 @@ from ..contracts.app import (
     AppStatistics,
     AppVersion,
     AppVersionCreate,
+    Category,
     Installation,
     InstallationCreate,
     InstallationPatch,
+    Review,
+    ReviewWrite,
 )
 from ..contracts.common import Many, Page
+from ..contracts.upload import Upload, UploadPublish
 from ..http.client import ServiceClient, joined, path_of
+from ..http.streams import Flow
 from .listing import Listing
 
 
@@ -91,3 +97,55 @@ class AppClient:
     async def delete_installation(self, installation_id: UUID, bearer: Bearer) -> None:
         """Removes a terminal record. Raises StateConflict for another."""
         await self.http.send("DELETE", path_of("/v1/installations/{}", installation_id), type(None), bearer=bearer)
+
+    async def categories(self, *, bearer: Bearer | None = None) -> list[Category]:
+        return await self.http.get("/v1/apps/categories", list[Category], bearer=bearer)
+
+    async def icon(self, app_id: UUID, bearer: Bearer) -> bytes:
+        """A PNG or WebP picture. Raises NotFound for an app without one."""
+        return await self.http.octets(path_of("/v1/apps/{}/icon", app_id), bearer=bearer, accept="image/*")
+
+    async def publish(self, app_id: UUID, bearer: Bearer, *, published: bool) -> App:
+        act = "publish" if published else "unpublish"
+        return await self.http.send("POST", path_of("/v1/apps/{}/{}", app_id, act), App, bearer=bearer)
+
+    async def publish_version(self, version_id: UUID, bearer: Bearer, *, published: bool) -> AppVersion:
+        act = "publish" if published else "unpublish"
+        path = path_of("/v1/app-versions/{}/{}", version_id, act)
+        return await self.http.send("POST", path, AppVersion, bearer=bearer)
+
+    async def reviews(self, app_id: UUID, listing: Listing, *, bearer: Bearer | None = None) -> Page[Review]:
+        return await self.http.get(
+            path_of("/v1/apps/{}/reviews", app_id), Page[Review], params=listing.params(), bearer=bearer
+        )
+
+    async def write_review(self, app_id: UUID, review: ReviewWrite, bearer: Bearer) -> Review:
+        """In the place of the caller's earlier one."""
+        return await self.http.send("POST", path_of("/v1/apps/{}/reviews", app_id), Review, review, bearer=bearer)
+
+    async def delete_review(self, review_id: UUID, bearer: Bearer) -> None:
+        await self.http.send("DELETE", path_of("/v1/reviews/{}", review_id), type(None), bearer=bearer)
+
+    async def upload(self, upload_id: UUID, *, bearer: Bearer | None = None) -> Upload:
+        return await self.http.get(path_of("/v1/uploads/{}", upload_id), Upload, bearer=bearer)
+
+    def tus(
+        self,
+        method: str,
+        upload_id: UUID | None,
+        headers: Mapping[str, str],
+        bearer: Bearer,
+        body: AsyncIterable[bytes] | None = None,
+    ) -> AbstractAsyncContextManager[Flow]:
+        """A request of the tus protocol, passed on as it is; without an id it is to begin an upload."""
+        path = "/v1/uploads" if upload_id is None else path_of("/v1/uploads/{}", upload_id)
+        return self.http.flow(method, path, body=body, headers=headers, bearer=bearer)
+
+    async def publish_upload(
+        self, upload_id: UUID, publish: UploadPublish, bearer: Bearer, *, idempotency_key: str | None = None
+    ) -> AppVersion:
+        """Raises StateConflict unless it has arrived and was found good."""
+        return await self.http.send(
+            "POST", path_of("/v1/uploads/{}/publish", upload_id), AppVersion, publish,
+            bearer=bearer, idempotency_key=idempotency_key,
+        )  # fmt: skip

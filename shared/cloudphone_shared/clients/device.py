@@ -142,10 +142,10 @@ class DeviceClient:
             "POST", path_of("/v1/devices/{}/idle", device_id), Device, bearer=bearer, if_match=if_match
         )
 
-    async def delete(self, device_id: UUID, bearer: Bearer, *, if_match: str | None = None) -> None:
-        await self.http.send(
-            "DELETE", path_of("/v1/devices/{}", device_id), type(None), bearer=bearer, if_match=if_match
-        )
+    async def delete(self, device_id: UUID, bearer: Bearer, *, if_match: str | None = None) -> Operation | None:
+        """None for one that is gone already, having had nothing to be removed."""
+        path = path_of("/v1/devices/{}", device_id)
+        return await self.http.send("DELETE", path, Operation | None, bearer=bearer, if_match=if_match)  # pyright: ignore
 
     async def node_page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[Node]:
         """Filters: `status`, `region`. Depends on `nodes:all` and each node."""
@@ -229,11 +229,13 @@ class DeviceClient:
         """The last 50 of a device, latest first. Depends on `operations:<deviceId>`."""
         return await self.http.get(path_of("/v1/devices/{}/operations", device_id), list[Operation], bearer=bearer)
 
-    async def present_operations(self, device_ids: Sequence[UUID | str]) -> Many[Operation | None]:
-        """Of each device the operation that waits or runs, the oldest of several; None: there is none.
+    async def present_operation(self, device_id: UUID | str) -> Operation | None:
+        """The operation that waits or runs, the oldest of several; None: there is none. Depends on
+        `operations:<deviceId>`."""
+        return await self.http.get(path_of("/v1/devices/{}/operation", device_id), Operation | None)  # pyright: ignore
 
-        Depends on `operations:<deviceId>`.
-        """
+    async def present_operations(self, device_ids: Sequence[UUID | str]) -> Many[Operation | None]:
+        """As `present_operation`, of several devices."""
         return await self.http.get("/v1/devices/operations", Many[Operation | None], params={"ids": joined(device_ids)})
 
     async def snapshots(self, device_id: UUID | str, *, bearer: Bearer | None = None) -> list[Snapshot]:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from .app import Abi
 from .common import Contract, Request, Tag
@@ -33,7 +33,7 @@ class AllocationCreate(Request, frozen=True, kw_only=True):
     """
 
     user_id: UUID
-    constraints: Constraints = Constraints()
+    constraints: Constraints = field(default_factory=Constraints)
     strategy: Strategy | None = None
     wait_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 0
     lease_seconds: Annotated[int, Meta(ge=10, le=86_400)] | None = None

@@ -65,10 +65,17 @@ def shows(shape: type[msgspec.Struct], *refusals: int) -> dict[int, ResponseSpec
 
 PICTURE = {200: ResponseSpec(bytes, media_type="image/png", description="A PNG", generate_examples=False)}
 """For the `responses` of a handler that answers a picture."""
+PICTURES = {200: ResponseSpec(bytes, media_type="image/*", description="A picture", generate_examples=False)}
+"""As PICTURE, of either kind that `picture` knows."""
 OCTETS = {
     200: ResponseSpec(bytes, media_type="application/octet-stream", description="The content", generate_examples=False)
 }
 """For the `responses` of a handler that answers a file."""
+
+
+def picture(octets: bytes) -> Response[bytes]:
+    """A PNG or a WebP as the answer."""
+    return Response(octets, media_type="image/png" if octets.startswith(b"\x89PNG") else "image/webp")
 
 
 def octets_in(media_type: str = "application/octet-stream") -> type[Operation]:

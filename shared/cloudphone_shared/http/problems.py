@@ -28,12 +28,16 @@ _TITLES: Mapping[int, str] = {
     404: "No such thing, or the caller may not see it",
     405: "The method is not allowed here",
     409: "The present state does not allow this, or it exists already",
+    410: "It was there, and has expired",
     412: "The resource has changed since it was read",
     413: "The request body is too large",
     415: "The request body's media type is not supported",
     422: "The Idempotency-Key was used with another request",
+    423: "Another request is at work on it",
     429: "Too many requests",
+    460: "The bytes do not match their checksum",
     503: "A service that is needed gave no answer",
+    507: "There is no room left",
 }
 
 

@@ -1,0 +1,31 @@
+"""The end of an allocation."""
+
+from uuid import UUID
+
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from cloudphone_shared.auth import Caller, passing_on
+from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.contracts.scheduler import Allocation, AllocationRelease
+from cloudphone_shared.http.problems import problems
+
+from ..staff import staff
+
+
+@post(
+    "/admin/allocations/{allocation_id:uuid}/release",
+    status_code=200,
+    tags=["allocations"],
+    guards=[staff("allocations:manage")],
+    responses=problems(404, 409, 413, 415),
+)
+async def release_allocation(
+    allocation_id: FromPath[UUID],
+    data: JSONBody[AllocationRelease],
+    core: NamedDependency[CoreClients],
+    caller: NamedDependency[Caller],
+) -> Allocation:
+    """Takes a device back, and cleans it for the next user."""
+    return await core.scheduler.release(allocation_id, data, passing_on(caller))
