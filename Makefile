@@ -7,12 +7,12 @@ BIN := $(VENV)/bin
 DATA := $(or $(CLOUDPHONE_DATA),.cloudphone)
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
 
-.PHONY: help up down reset test check bench migrate setup setup-dev setup-bench lock
+.PHONY: help up down reset test test-nightly check bench migrate setup setup-dev setup-bench lock
 
 help: ## Explain the targets
 	@echo "Cloudphone: make <target>"
 	@echo
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 15
 	@echo
 	@echo "Data is kept in $(DATA) (CLOUDPHONE_DATA); ports begin at $(or $(CLOUDPHONE_PORT_BASE),30000) (CLOUDPHONE_PORT_BASE)."
 	@echo "More commands once installed: $(BIN)/cloudphone --help"
@@ -31,6 +31,9 @@ migrate: setup ## Bring the databases of a running `make up` (or those set by UR
 
 test: setup-dev ## Run the tests on real servers, in two processes; ARGS="tests/cache -k feed" for some, in one
 	@$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadgroup)
+
+test-nightly: setup-dev ## The same with many more examples of what must hold for any input
+	@CLOUDPHONE_TEST_PROFILE=nightly $(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadgroup)
 
 check: setup-dev ## Lint, format, types (strict) and the import rules
 	@status=0; for check in "ruff check ." "ruff format --check ." pyright lint-imports; do \

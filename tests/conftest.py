@@ -13,9 +13,12 @@ from hypothesis import HealthCheck, settings
 from tests.servers import Missing, Nats, Postgres, RabbitMQ, Redis, RedisCluster, Valkey
 from tests.workers import Together, place_in_line
 
-# How long an example takes says something of the machine only.
-settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+# How long an example takes says something of the machine only. By night there is time for many more.
+settings.register_profile(
+    "ci", settings(), max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("nightly", settings.get_profile("ci"), max_examples=2000)
+settings.load_profile(os.environ.get("CLOUDPHONE_TEST_PROFILE", "ci"))
 
 
 class Startable(Protocol):

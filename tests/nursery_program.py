@@ -1,7 +1,4 @@
-"""The process whose forks the tests' platforms are made of.
-
-Passwords cost nothing there, and a dead process's messages go to another one sooner than in production.
-"""
+"""The process whose forks the tests' platforms are made of. Passwords cost nothing there."""
 
 import json
 import os
@@ -13,7 +10,6 @@ from argon2 import PasswordHasher
 
 from cloudphone_core.user import passwords
 from cloudphone_deploy import launch, nursery_process
-from cloudphone_shared.bus.nats import NatsBus
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -38,6 +34,5 @@ _whole = nursery_process._run
 if __name__ == "__main__":
     nursery_process._run = run
     passwords._STRENGTH = PasswordHasher(time_cost=1, memory_cost=256, parallelism=1)
-    NatsBus.__init__.__kwdefaults__ |= {"ack_wait": 5.0, "lease": 2.5}
     __import__("tests.shared.bus.worlds")
     nursery_process.main()

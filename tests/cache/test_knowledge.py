@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudphone_cache.knowledge import INCARNATION, Knowledge
@@ -190,7 +190,6 @@ def histories(draw: st.DrawFn) -> tuple[list[str], list[Step]]:
 
 
 @given(histories(), st.sampled_from([2, 4, 1000]))
-@settings(max_examples=200)
 def test_whatever_happens_to_the_feed_nothing_older_than_heard_is_proven(
     history: tuple[list[str], list[Step]], remember: int
 ) -> None:

@@ -1,7 +1,7 @@
 """What is held is watched: a change marks what it outdates, and whatever happens, a quick look never says more than
 a full one."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudphone_cache.knowledge import INCARNATION, Knowledge
@@ -110,7 +110,6 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.sampled_from([3, 16, 1000]))
-@settings(max_examples=100)
 def test_a_quick_look_says_what_a_full_one_would(steps: list[tuple[str, int, int]], remember: int) -> None:
     known, clock = knowing(remember)
     local = Local(400, known)
@@ -155,7 +154,6 @@ ACTS = st.lists(
 
 
 @given(ACTS)
-@settings(max_examples=100)
 def test_whatever_is_put_and_dropped_the_bytes_are_right_and_within_the_bound(acts: list[tuple[str, int, int]]) -> None:
     known, _ = knowing()
     local = Local(600, known)

@@ -1,5 +1,6 @@
 """What the BFFs answer is what their OpenAPI documents say, whatever they are asked (schemathesis, fixed seed)."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,13 @@ pytestmark = pytest.mark.anyio
 
 _CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
+_EXAMPLES = {"ci": "3", "nightly": "100"}[os.environ.get("CLOUDPHONE_TEST_PROFILE", "ci")]
+
 
 async def _explore(url: str, token: str, folder: Path) -> None:
     """Fails with what schemathesis found. Logging out is left out: it would end what the others are asked with."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/schema/openapi.json", "--checks", _CHECKS]
-    command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "3", "--seed", "20261", "--no-shrink"]
+    command += ["--phases", "examples,coverage,fuzzing", "--max-examples", _EXAMPLES, "--seed", "20261", "--no-shrink"]
     command += ["--generation-deterministic", "--exclude-path", "/auth/logout", "--no-color"]
     command += ["--header", f"Authorization: Bearer {token}", "--request-timeout", "20", "--warnings", "off"]
     command += ["--suppress-health-check", "all", "--continue-on-failure"]
