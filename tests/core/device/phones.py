@@ -50,11 +50,12 @@ class CountingProvider(SimulatedProvider):
 
 
 class Phones(NamedTuple):
-    """`start` gives a phone that has booted and that adb is connected to."""
+    """`start` gives a phone that has booted and that adb is connected to; `port` is the adb server's."""
 
     farm: Farm
     provider: CountingProvider
     adb: Adb
+    port: int
 
     async def start(self, asked: ContainerPlan | None = None) -> tuple[Container, str]:
         container = await self.provider.start((await self.provider.create(asked or plan())).id)
@@ -110,7 +111,7 @@ async def phones(adb_port: int, tmp_path: Path) -> AsyncIterator[Phones]:
     farm = Farm(tmp_path / "farm")
     await farm.open()
     adb = Adb(("127.0.0.1", adb_port), deadline=60)
-    yield Phones(farm, CountingProvider(farm, boot_seconds=0.0), adb)
+    yield Phones(farm, CountingProvider(farm, boot_seconds=0.0), adb, adb_port)
     for address in await adb.states():
         await adb.disconnect(address)
     await adb.close()
