@@ -47,6 +47,16 @@ async def change_node(session: AsyncSession, node_id: UUID, patch: NodePatch, ex
     return await announce(session, event, entities.node(node.id), entities.nodes())
 
 
+async def hear_of_node(session: AsyncSession, node_id: UUID, *, online: bool) -> Versions:
+    """What the scheduler noticed. Maintenance and draining are people's decisions: they stay."""
+    node = await session.get(NodeRow, node_id, with_for_update=True)
+    if node is None or node.deleted_at is not None or node.status != ("offline" if online else "online"):
+        return {}
+    node.status = "online" if online else "offline"
+    event = NodeChanged(node_id=node.id, status=node.status, changed=["status"])
+    return await announce(session, event, entities.node(node.id), entities.nodes())
+
+
 async def delete_node(session: AsyncSession, node_id: UUID, expected: int | None) -> Versions:
     """Raises Conflict while devices stand on it."""
     node = await _locked(session, NodeRow, node_id, entities.node(node_id), expected)

@@ -149,7 +149,7 @@ class DeviceRow(Base):
 
 
 class DeviceRunRow(Base):
-    """One stretch of running, from start to stop; `stopped_at` None while it runs.
+    """One stretch of running, from start to stop; `stopped_at` None while it runs. `user_id`: who held the device.
 
     `closed_by`: `event` where somebody ended it, else it ended when it was last seen.
     """
@@ -158,6 +158,7 @@ class DeviceRunRow(Base):
 
     run_id: Mapped[UUID] = mapped_column(primary_key=True)
     device_id: Mapped[UUID] = mapped_column(ForeignKey(DeviceRow.id))
+    user_id: Mapped[UUID | None]
     started_at: Mapped[datetime]
     stopped_at: Mapped[datetime | None]
     stop_reason: Mapped[str | None]
@@ -311,12 +312,12 @@ class VitalsRow(Base):
 
 
 class ArrearsRow(Base):
-    """Whether a user owes, as billing announced it with its change number `seq`: older news change nothing."""
+    """Whether a user owes, as billing announced it at that `version`: older news change nothing."""
 
     __tablename__ = "arrears"
 
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
-    seq: Mapped[int]
+    version: Mapped[int]
     owes: Mapped[bool]
 
     __table_args__ = ({"schema": SCHEMA},)

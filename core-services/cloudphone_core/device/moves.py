@@ -140,7 +140,8 @@ def _changed(device: DeviceRow, before: DeviceState, reason: str) -> Announcemen
 
 
 async def _open_run(session: AsyncSession, device: DeviceRow) -> Announcement:
-    run = DeviceRunRow(run_id=uuid7(), device_id=device.id, started_at=await _moment(session, device.id))
+    run = DeviceRunRow(run_id=uuid7(), device_id=device.id, user_id=device.owner_id)
+    run.started_at = await _moment(session, device.id)
     run.last_seen_at = device.last_seen_at = run.started_at
     device.run_id = run.run_id
     session.add(run)
@@ -166,7 +167,7 @@ async def _close_run(session: AsyncSession, device: DeviceRow, reason: str, clos
     event = DeviceStopped(
         device_id=device.id,
         tenant_id=device.tenant_id,
-        user_id=device.owner_id,
+        user_id=run.user_id,
         run_id=run.run_id,
         started_at=run.started_at,
         stopped_at=stopped_at,

@@ -119,6 +119,7 @@ def _run(device: SeedDevice) -> dict[str, Any]:
     return {
         "run_id": device.run_id,
         "device_id": device.id,
+        "user_id": device.owner.id if device.owner else None,
         "started_at": started_at,
         "last_seen_at": max(started_at, device.updated_at),
     }

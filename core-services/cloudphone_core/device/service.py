@@ -8,18 +8,19 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, select
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.contracts.device import DeviceCreate, DevicePatch
 from cloudphone_shared.contracts.user import User
-from cloudphone_shared.database.outbox import Announcement, announce_all
+from cloudphone_shared.database.outbox import announce_all
 from cloudphone_shared.errors import Conflict, Invalid
 from cloudphone_shared.events.device import DeviceCreated
 from cloudphone_shared.ids import uuid7
 
 from .lifecycle.commands import accept
+from .lifecycle.converging import take_back
 from .models import DeviceRow, NodeRow, OwnerRow, TemplateRow
 from .moves import about, lock_device, log_state, move, updated
 from .owners import learn_owner
@@ -114,23 +115,18 @@ def unknown_owner(user_id: UUID) -> Invalid:
 
 async def unassign_device(session: AsyncSession, caller: Caller, device_id: UUID, expected: int | None) -> Versions:
     device = await lock_device(session, caller, device_id, expected)
-    return await announce_all(session, await _release(session, device, "unassigned", caller.id))
+    _, told = await accept(session, device, "clean", by=caller.id, reason="unassigned")
+    return await announce_all(session, told)
 
 
 async def release_devices_of(session: AsyncSession, user_id: UUID) -> None:
-    """Takes every device from a user who is gone, as far as the devices' states allow it now."""
-    await _release_devices_of_all(session, [user_id])
+    """Takes every device from a user who is gone: at once, or as soon as it has come to rest."""
+    await _take_back_all(session, sa.select(DeviceRow).where(DeviceRow.owner_id == user_id))
 
 
-async def _release_devices_of_all(session: AsyncSession, user_ids: list[UUID]) -> None:
-    held = (
-        select(DeviceRow)
-        .where(DeviceRow.owner_id.in_(user_ids), DeviceRow.state.in_(RELEASABLE))
-        .order_by(DeviceRow.id)
-        .with_for_update()
-    )
-    devices = (await session.scalars(held)).all()
-    released = [await _release(session, device, "owner deleted", "user") for device in devices]
+async def _take_back_all(session: AsyncSession, held: sa.Select[DeviceRow]) -> None:
+    devices = (await session.scalars(held.order_by(DeviceRow.id).with_for_update())).all()
+    released = [await take_back(session, device, "owner deleted", "user") for device in devices]
     await announce_all(session, [one for told in released for one in told])
 
 
@@ -138,14 +134,15 @@ async def release_orphans(session: AsyncSession) -> int:
     """Takes the devices that were busy when their owner was deleted and are so no more. Returns how many owners had
     any, at most 100."""
     waiting = (
-        select(DeviceRow.owner_id)
+        sa.select(DeviceRow.owner_id)
         .join(OwnerRow, OwnerRow.id == DeviceRow.owner_id)
         .where(OwnerRow.deleted, DeviceRow.state.in_(RELEASABLE))
         .distinct()
         .limit(100)
     )
     owners = [owner_id for owner_id in await session.scalars(waiting) if owner_id is not None]
-    await _release_devices_of_all(session, owners)
+    held = sa.select(DeviceRow).where(DeviceRow.owner_id.in_(owners), DeviceRow.state.in_(RELEASABLE))
+    await _take_back_all(session, held)
     return len(owners)
 
 
@@ -166,11 +163,6 @@ async def leave_maintenance(session: AsyncSession, caller: Caller, device_id: UU
     return await announce_all(session, moved)
 
 
-async def _release(session: AsyncSession, device: DeviceRow, reason: str, actor: str) -> list[Announcement]:
-    """At once where there is nothing to be cleaned: a device that never had a volume."""
-    return (await accept(session, device, "clean", by=actor, reason=reason))[1]
-
-
 async def _check_template(session: AsyncSession, template_id: UUID) -> None:
     """Held against deletion until the transaction ends."""
     template = await session.get(TemplateRow, template_id, with_for_update={"read": True})
@@ -184,6 +176,6 @@ async def _check_room(session: AsyncSession, node_id: UUID) -> None:
         raise Invalid(f"There is no node {node_id}")
     if node.status != "online":
         raise Conflict(f"The node {node.name} is {node.status} and takes no devices")
-    standing = select(func.count()).where(DeviceRow.node_id == node_id, DeviceRow.deleted_at.is_(None))
+    standing = sa.select(sa.func.count()).where(DeviceRow.node_id == node_id, DeviceRow.deleted_at.is_(None))
     if (await session.execute(standing)).scalar_one() >= node.capacity:
         raise Conflict(f"The node {node.name} is full: it holds {node.capacity} devices")

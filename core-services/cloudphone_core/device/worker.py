@@ -5,13 +5,14 @@ import asyncio
 import structlog
 
 from cloudphone_shared.bus import Bus, connect
+from cloudphone_shared.clients.core import CoreClients
 from cloudphone_shared.database import Database, Relay
 from cloudphone_shared.errors import Unavailable
 from cloudphone_shared.settings import BusSettings, Devices, load
 
-from ..opening import open_database
-from .adb import Adb
-from .lifecycle.settling import SETTLE
+from ..opening import open_clients, open_database
+from .adb import Adb, open_adb
+from .lifecycle.converging import SETTLE
 from .lifecycle.sweeping import sweep
 from .lifecycle.works import WORK
 from .main import NAME
@@ -31,6 +32,7 @@ async def run(
     *,
     database: Database | None = None,
     bus: Bus | None = None,
+    core: CoreClients | None = None,
     provider: Provider | None = None,
     adb: Adb | None = None,
     settings: Devices | None = None,
@@ -42,12 +44,13 @@ async def run(
     database = database or open_database(NAME)
     bus = bus or connect(load(BusSettings).bus_url)
     settings = settings or load(Devices)
-    provider, adb = provider or open_provider(settings), adb or Adb(_server(settings.adb_server))
+    provider, adb = provider or open_provider(settings), adb or open_adb(settings.adb_server)
     runner = Runner(database, provider, adb, WORK, SETTLE, settings=settings, pace=pace, points=points)
-    subscribe(bus, database, runner.wake)
+    core = core or open_clients(NAME)
+    subscribe(bus, database, core, runner.wake)
     try:
         await bus.start()
-        async with asyncio.TaskGroup() as work:
+        async with core, asyncio.TaskGroup() as work:
             work.create_task(Relay(database, bus, service=NAME).run())
             work.create_task(_sweep(database, sweep_seconds))
             work.create_task(runner.run())
@@ -56,11 +59,6 @@ async def run(
         await adb.close()
         await provider.close()
         await database.close()
-
-
-def _server(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host, int(port)
 
 
 async def _sweep(database: Database, every: float) -> None:

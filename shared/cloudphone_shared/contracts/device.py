@@ -118,18 +118,6 @@ class DeviceStart(Request, frozen=True, kw_only=True):
     force: bool = False
 
 
-class DeviceRun(Contract, frozen=True, kw_only=True):
-    """One stretch of running; `stopped_at` None while it lasts. `closed_by`: what said that it had ended."""
-
-    run_id: UUID
-    device_id: UUID
-    started_at: datetime
-    stopped_at: datetime | None
-    stop_reason: str | None
-    closed_by: Literal["event", "heartbeat", "reconcile"] | None
-    last_seen_at: datetime
-
-
 class StateChange(Contract, frozen=True, kw_only=True):
     from_state: DeviceState | None
     to_state: DeviceState
@@ -217,5 +205,6 @@ class DeviceRun(Contract, frozen=True, kw_only=True):
     user_id: UUID | None
     started_at: datetime
     stopped_at: datetime | None
+    stop_reason: str | None = None
     closed_by: Literal["event", "heartbeat", "reconcile"] | None = None
     last_seen_at: datetime | None = None

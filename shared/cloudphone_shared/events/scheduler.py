@@ -68,7 +68,6 @@ class NodeOffline(Event, frozen=True, kw_only=True):
     """No heartbeat came for too long."""
 
     type: ClassVar[str] = "node.offline"
-    public: ClassVar[bool] = True
     node_id: UUID
     last_heartbeat_at: datetime | None
 

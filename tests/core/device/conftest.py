@@ -165,12 +165,19 @@ async def database(url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def world(url: str, database: Database, users: Users, signer: Signer, adb_port: int) -> AsyncIterator[World]:
-    core = CoreClients(
+def core(users: Users, signer: Signer) -> CoreClients:
+    """The services that device asks."""
+    return CoreClients(
         lambda service: f"http://{service}.test",
         signer.identity("device"),
         transport_of=lambda service: users.transport,
     )
+
+
+@pytest.fixture
+async def world(
+    url: str, database: Database, users: Users, signer: Signer, core: CoreClients, adb_port: int
+) -> AsyncIterator[World]:
     app = create_app(
         database=Database(url, schema=SCHEMA, service="device"),
         verifier=signer.verifier(),

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cloudphone_core.device.lifecycle.settling import SETTLE
+from cloudphone_core.device.lifecycle.converging import SETTLE
 from cloudphone_core.device.lifecycle.sweeping import sweep
 from cloudphone_core.device.lifecycle.works import WORK
 from cloudphone_core.device.operations.job import Points, nothing_happens
@@ -89,6 +89,16 @@ class Life:
 
     async def state(self, device_id: str) -> str:
         return (await self.world.get(device_id))["state"]
+
+    async def is_in(self, device_id: str, state: str) -> bool:
+        return await self.state(device_id) == state
+
+    async def shell(self, device_id: str, *argv: str) -> str:
+        """What the command said on the device's phone."""
+        row = await self.row(device_id)
+        said = await self.phones.adb.shell(f"{row.adb_host}:{row.adb_port}", argv)
+        assert said.code == 0, said
+        return said.output
 
     async def rows(self, sql: str, **parameters: object) -> list[Any]:
         async with self.world.database.writing() as session:

@@ -15,6 +15,7 @@ from cloudphone_core.device.subscribers import USER_UPDATED, follow_user
 from cloudphone_core.device.worker import run
 from cloudphone_shared import entities
 from cloudphone_shared.bus import Reject, connect
+from cloudphone_shared.clients.core import CoreClients
 from cloudphone_shared.contracts.user import User
 from cloudphone_shared.database import Database, first_time
 from cloudphone_shared.events import HEARTBEAT, Envelope, Event
@@ -158,7 +159,7 @@ async def test_an_envelope_that_is_not_what_its_type_says_is_parked(world: World
 
 
 async def test_the_worker_follows_the_bus_and_publishes_what_device_announces(
-    world: World, users: Users, url: str, nats: Nats
+    world: World, users: Users, url: str, nats: Nats, core: CoreClients
 ) -> None:
     name = f"test-{uuid7().hex}"
     heard: list[Envelope] = []
@@ -171,7 +172,7 @@ async def test_the_worker_follows_the_bus_and_publishes_what_device_announces(
     bus.subscribe("test.devices", ["device.#"], note)
     await bus.start()
     worker = asyncio.create_task(
-        run(database=Database(url, schema="device", service="device"), bus=connect(nats.url, name=name))
+        run(database=Database(url, schema="device", service="device"), bus=connect(nats.url, name=name), core=core)
     )
     try:
         ana = users.user(world.tenant, "Ana")

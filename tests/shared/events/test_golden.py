@@ -65,8 +65,9 @@ class Listening:
 def listening() -> Listening:
     found = Listening()
     nowhere: Any = None
-    for subscribers in (app_subscribers, billing_subscribers, device_subscribers, scheduler_subscribers):
+    for subscribers in (app_subscribers, billing_subscribers, scheduler_subscribers):
         subscribers.subscribe(found, nowhere)  # type: ignore[arg-type]
+    device_subscribers.subscribe(found, nowhere, nowhere)  # type: ignore[arg-type]
     return found
 
 

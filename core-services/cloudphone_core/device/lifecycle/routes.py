@@ -11,7 +11,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.auth import Caller
-from cloudphone_shared.contracts.common import Answer, Page
+from cloudphone_shared.contracts.common import Answer, Many, Page
 from cloudphone_shared.contracts.device import DeviceRun, DeviceStart
 from cloudphone_shared.contracts.operation import (
     Batch,
@@ -176,8 +176,7 @@ async def get_operations_of_device(
 @get("/v1/device-runs", guards=[requires("devices:read")])
 async def get_runs(
     caller: NamedDependency[Caller], database: NamedDependency[Database], ids: Ids
-) -> Answer[list[DeviceRun]]:
-    """Those of the ids that there are and that the caller sees."""
+) -> Answer[Many[DeviceRun]]:
     async with database.reading() as session:
         return await runs.runs(session, caller, parse_ids(ids))
 

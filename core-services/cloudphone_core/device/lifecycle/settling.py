@@ -13,7 +13,7 @@ from cloudphone_shared.events.device import DeviceDeleted
 
 from ..models import DeviceRow
 from ..moves import about, held, move, updated
-from ..operations.job import Outcome, Settlements
+from ..operations.job import Outcome
 
 ACTOR = "platform"
 
@@ -74,7 +74,9 @@ async def _succeeded(session: AsyncSession, device: DeviceRow, outcome: Outcome)
             return await _off(session, device, "stopped", by)
         case "freeze":
             told = await _off(session, device, "stopped", by)
-            return told + await move(session, device, "frozen", "arrears", by)
+            # The arrears may have ended while it stopped.
+            thawed = device.desired_state != "frozen"
+            return told if thawed else told + await move(session, device, "frozen", "arrears", by)
         case "clean":
             return await cleaned(session, device, by)
         case "delete":
@@ -113,6 +115,3 @@ async def deleted(session: AsyncSession, device: DeviceRow, by: str) -> list[Ann
     told = await move(session, device, "deleted", "nothing is left of it", by)
     gone = DeviceDeleted(device_id=device.id, tenant_id=device.tenant_id)
     return [*told, Announcement(event=gone, entities=holder, deleted=[entities.device(device.id)])]
-
-
-SETTLE: Settlements = dict.fromkeys(BUSY, settle)

@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.database import Database
 from cloudphone_shared.database.outbox import announce_all
-from cloudphone_shared.errors import DomainError
 
 from ..models import DeviceRow, OperationRow
 from ..moves import DEADLINES
@@ -95,11 +94,8 @@ async def _recover(session: AsyncSession, device_id: UUID) -> int:
     if device.recover_at is None:
         return 0
     device.recover_at = None
-    try:
-        told = await converge(session, device)
-    except DomainError as refused:
-        log.info("device_not_recovered", device_id=str(device_id), reason=str(refused))
-        return 0
+    device.recoveries += 1
+    told = await converge(session, device)
     await announce_all(session, told)
     return bool(told)
 

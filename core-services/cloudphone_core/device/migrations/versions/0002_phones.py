@@ -36,6 +36,10 @@ def _devices() -> None:
     abis = sa.Column("abis", ARRAY(sa.Text), nullable=False, server_default=ALL_ABIS)
     op.add_column("device_templates", abis, schema=SCHEMA)
     op.add_column("device_templates", sa.Column("image", sa.Text), schema=SCHEMA)
+    op.add_column("device_runs", sa.Column("user_id", sa.Uuid), schema=SCHEMA)
+    op.execute(
+        "UPDATE device.device_runs AS r SET user_id = d.owner_id FROM device.devices AS d WHERE d.id = r.device_id"
+    )
     op.add_column("device_runs", sa.Column("closed_by", sa.Text), schema=SCHEMA)
     op.create_index(
         "uq_device_runs_device_id",
@@ -159,7 +163,7 @@ def _arrears() -> None:
     op.create_table(
         "arrears",
         sa.Column("user_id", sa.Uuid, nullable=False),
-        sa.Column("seq", sa.BigInteger, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("owes", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_arrears")),
         schema=SCHEMA,
