@@ -84,6 +84,9 @@ EXPECTED: dict[str, Expected] = {
         "the same, to 10,000 that are written but not heard", "≤", 1.333, "×",
         _ratio("p99_at_10000_changes_ms", "p99_beside_10000_changes_ms"),
     ),
+    "install_request_p99": Expected(
+        "an installation asked for, p99", "≤", 100, "ms", _median("install_request_p99_ms")
+    ),
     "ahead_of_fastapi_cashews": _ahead_of("fastapi_cashews"),
     "ahead_of_litestar_stores": _ahead_of("litestar_stores"),
     "ahead_of_fastify": _ahead_of("fastify"),

@@ -11,6 +11,7 @@ from tests.bench.scenarios.beside_peers import peers
 from tests.bench.scenarios.changes import heard, seen
 from tests.bench.scenarios.crowds import mixed, stampede
 from tests.bench.scenarios.hits import hits
+from tests.bench.scenarios.installing import installs
 from tests.bench.scenarios.misses import lists, misses
 from tests.bench.scenarios.reconciling import reconcile
 from tests.bench.scenarios.warming import stored, warmup
@@ -34,4 +35,5 @@ SCENARIOS: Mapping[str, Scenario] = {
     "views": views,
     "rates": rates,
     "reconcile": reconcile,
+    "installs": installs,
 }
