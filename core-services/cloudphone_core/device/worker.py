@@ -15,6 +15,7 @@ from .adb import Adb, open_adb
 from .lifecycle.converging import SETTLE
 from .lifecycle.sweeping import sweep
 from .lifecycle.works import WORK
+from .live.tending import tend
 from .main import NAME
 from .operations.job import Points, nothing_happens
 from .operations.runner import Pace, Runner
@@ -54,6 +55,7 @@ async def run(
             work.create_task(Relay(database, bus, service=NAME).run())
             work.create_task(_sweep(database, sweep_seconds))
             work.create_task(runner.run())
+            work.create_task(tend(database, provider, adb, core, settings))
     finally:
         await bus.stop()
         await adb.close()
