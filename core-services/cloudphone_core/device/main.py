@@ -19,6 +19,7 @@ from .adb import Adb, open_adb
 from .fleet_routes import FLEET_ROUTES
 from .grant_routes import GRANT_ROUTES
 from .lifecycle.routes import LIFECYCLE_ROUTES
+from .lifecycle.snapshot_routes import SNAPSHOT_ROUTES
 from .live.routes import LIVE_ROUTES
 from .operations.present import PRESENT_ROUTES
 from .reconcile.routes import RECONCILE_ROUTES
@@ -55,6 +56,7 @@ def create_app(
         [
             *DEVICE_ROUTES,
             *LIFECYCLE_ROUTES,
+            *SNAPSHOT_ROUTES,
             *PRESENT_ROUTES,
             *GRANT_ROUTES,
             *FLEET_ROUTES,

@@ -128,6 +128,15 @@ class SnapshotFailed(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class SnapshotDeleted(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "snapshot.deleted"
+    public: ClassVar[bool] = True
+    snapshot_id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    user_id: UUID | None
+
+
 class DeviceShared(Event, frozen=True, kw_only=True):
     """`until` in the past, or now: it was revoked."""
 

@@ -51,6 +51,18 @@ class Life:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    async def mark(self, device_id: str, word: str) -> None:
+        """A file with this word on the device's phone."""
+        row = await self.row(device_id)
+
+        async def content() -> AsyncIterator[bytes]:
+            yield word.encode()
+
+        await self.phones.adb.push(f"{row.adb_host}:{row.adb_port}", content(), "/sdcard/mark")
+
+    async def marked(self, device_id: str) -> str:
+        return await self.shell(device_id, "cat", "/sdcard/mark")
+
     async def sweep(self) -> int:
         return await sweep(self.world.database, SETTLE)
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cloudphone_core.device.lifecycle.routes import LIFECYCLE_ROUTES
+from cloudphone_core.device.lifecycle.snapshot_routes import SNAPSHOT_ROUTES
 from cloudphone_core.device.routes import DEVICE_ROUTES
 from tests.core.device.conftest import Users, World
 
@@ -27,13 +28,16 @@ ONE_DEVICE: dict[tuple[str, str], Any] = {
     ("POST", "/freeze"): None,
     ("POST", "/unfreeze"): None,
     ("GET", "/operations"): None,
+    ("GET", "/snapshots"): None,
+    ("POST", "/snapshots"): {"name": "Before"},
+    ("POST", "/restore"): {"snapshotId": "01900000-0000-7000-8000-000000000000"},
 }
 """Every endpoint of one device, with a body that it would accept."""
 
 
 def test_no_endpoint_of_one_device_is_missing_here() -> None:
     served: set[tuple[str, str]] = set()
-    for route in (*DEVICE_ROUTES, *LIFECYCLE_ROUTES):
+    for route in (*DEVICE_ROUTES, *LIFECYCLE_ROUTES, *SNAPSHOT_ROUTES):
         for path in route.paths:
             if path.startswith("/v1/devices/{device_id:uuid}"):
                 served |= {(method, path.removeprefix("/v1/devices/{device_id:uuid}")) for method in route.http_methods}
@@ -104,7 +108,10 @@ async def test_a_customer_sees_and_renames_own_devices_only(world: World, users:
     assert (await world.ask("GET", f"/v1/users/{bob.id}/devices", by=by)).status_code == 404
 
 
-_WRITTEN = {("PATCH", ""), *(("POST", f"/{kind}") for kind in ("start", "stop", "reboot", "reset"))}
+_WRITTEN = {
+    ("PATCH", ""),
+    *(("POST", f"/{kind}") for kind in ("start", "stop", "reboot", "reset", "snapshots", "restore")),
+}
 """What a customer may do with a device of his own."""
 
 

@@ -1,6 +1,5 @@
 """Devices live: what is asked of them happens to their phones, and what happens to their phones shows on them."""
 
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,16 +18,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def life(world: World, phones: Phones) -> Life:
     return Life(world, phones)
-
-
-async def mark(life: Life, device_id: str, word: str) -> None:
-    """A file with this word on the phone."""
-    row = await life.row(device_id)
-
-    async def content() -> AsyncIterator[bytes]:
-        yield word.encode()
-
-    await life.phones.adb.push(f"{row.adb_host}:{row.adb_port}", content(), "/sdcard/mark")
 
 
 def found_in(folder: Path, word: str) -> list[Path]:
@@ -64,9 +53,9 @@ async def test_a_reboot_keeps_the_data_a_reset_and_a_cleaning_leave_no_byte_of_i
     device_id = await life.held()
     async with life.working():
         await life.done(device_id, "start")
-        await mark(life, device_id, "former-secret")
+        await life.mark(device_id, "former-secret")
         await life.done(device_id, "reboot")
-        assert "former-secret" in await life.shell(device_id, "cat", "/sdcard/mark")
+        assert "former-secret" in await life.marked(device_id)
         assert found_in(tmp_path, "former-secret")
 
         await life.done(device_id, "reset")
@@ -74,7 +63,7 @@ async def test_a_reboot_keeps_the_data_a_reset_and_a_cleaning_leave_no_byte_of_i
         assert not found_in(tmp_path, "former-secret")
         assert "mark" not in await life.shell(device_id, "ls", "/sdcard")
 
-        await mark(life, device_id, "second-secret")
+        await life.mark(device_id, "second-secret")
         before = await life.row(device_id)
         await life.done(device_id, "stop")
         await life.done(device_id, "clean")

@@ -18,6 +18,7 @@ from cloudphone_shared.ids import uuid7
 
 from ..models import ArrearsRow, DeviceRow, DeviceRunRow, OperationRow
 from ..moves import forget_owner, lock_device, move
+from ..operations.job import ON_THE_PHONE
 from ..operations.requesting import ask_to_cancel, done_at_once, request_operation
 from ..states import check_transition, refusal
 from .settling import BUSY, cleaned, deleted
@@ -39,6 +40,9 @@ PERMISSIONS: Mapping[OperationKind, str] = {
     "unfreeze": "arrears:manage",
 }
 """What a caller needs for it, beside seeing the device."""
+
+_ENDS_ALL: frozenset[OperationKind] = frozenset({"clean", "delete", "reset", "restore"})
+"""After these there is no more what else was to be done on the phone."""
 
 _DESIRED: Mapping[OperationKind, DeviceState] = {
     "start": "running",
@@ -116,7 +120,7 @@ async def accept(
         told = await move(session, device, "frozen", reason, by)
         return _at_once(session, device, kind, by, batch_id, told)
     request = _request(device, kind)
-    told = await _cancel_others(session, device)
+    told = await _cancel_others(session, device, also=ON_THE_PHONE if kind in _ENDS_ALL else frozenset())
     told += await move(session, device, BUSY[kind], reason, by)
     if kind == "clean":
         told += forget_owner(device)
@@ -136,6 +140,8 @@ async def _check(session: AsyncSession, device: DeviceRow, kind: OperationKind, 
     if kind == "freeze" and device.state == "stopped":
         return
     check_transition(device.state, BUSY[kind])
+    if kind in ("snapshot", "restore") and device.volume_name is None:
+        raise Conflict("The device has no data yet")
     if kind == "start":
         await _check_start(session, device, force)
 
@@ -160,12 +166,14 @@ def _request(device: DeviceRow, kind: OperationKind) -> dict[str, Any]:
     }
 
 
-async def _cancel_others(session: AsyncSession, device: DeviceRow) -> list[Announcement]:
-    """Whatever was under way for a state that the device now leaves."""
+async def _cancel_others(
+    session: AsyncSession, device: DeviceRow, *, also: frozenset[OperationKind]
+) -> list[Announcement]:
+    """Whatever was under way for a state that the device now leaves; `also` what was to be done on its phone."""
     unfinished = (
         sa.select(OperationRow)
         .where(OperationRow.device_id == device.id, OperationRow.state.in_(("queued", "running")))
-        .where(OperationRow.kind.in_(BUSY))
+        .where(OperationRow.kind.in_(BUSY.keys() | also))
         .order_by(OperationRow.id)
         .with_for_update()
     )

@@ -13,6 +13,7 @@ from ..models import DeviceRow, DeviceRunRow
 from ..moves import ClosedBy, move
 from ..operations.job import Outcome, Settlements
 from .commands import accept
+from .copies import settle_snapshot
 from .settling import ACTOR, BUSY, recover_later, settle
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -87,4 +88,4 @@ async def phone_lost(
     return told
 
 
-SETTLE: Settlements = dict.fromkeys(BUSY, settle_and_converge)
+SETTLE: Settlements = {**dict.fromkeys(BUSY, settle_and_converge), "delete_snapshot": settle_snapshot}

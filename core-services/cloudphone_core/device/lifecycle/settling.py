@@ -14,6 +14,7 @@ from cloudphone_shared.events.device import DeviceDeleted
 from ..models import DeviceRow
 from ..moves import about, held, move, updated
 from ..operations.job import Outcome
+from .copies import forget_snapshots, settle_snapshot
 
 ACTOR = "platform"
 
@@ -37,13 +38,17 @@ RECOVERIES = (2.0, 10.0, 60.0, 300.0, 900.0)
 async def settle(session: AsyncSession, device: DeviceRow, outcome: Outcome) -> list[Announcement]:
     """A device that has gone on to another state meanwhile is left alone."""
     kind = outcome.operation.kind
+    told = await settle_snapshot(session, device, outcome) if kind in ("snapshot", "restore") else []
     if device.state != BUSY[kind]:
-        return []
+        return told
     if outcome.state == "succeeded":
-        return await _succeeded(session, device, outcome)
-    if outcome.state == "cancelled" and kind == "snapshot":
-        return await move(session, device, "stopped", "cancelled", outcome.operation.requested_by)
-    return await fail(session, device, f"{kind}: {outcome.detail}", outcome.code)
+        return told + await _succeeded(session, device, outcome)
+    error = f"{kind}: {outcome.detail}"
+    if kind in ("snapshot", "restore") and outcome.code != "deadline":
+        # Nothing was taken from the device: it is as it was.
+        device.last_error = error[:1000]
+        return told + await move(session, device, "stopped", outcome.code, outcome.operation.requested_by)
+    return told + await fail(session, device, error, outcome.code)
 
 
 async def fail(session: AsyncSession, device: DeviceRow, error: str, reason: str) -> list[Announcement]:
@@ -70,6 +75,8 @@ async def _succeeded(session: AsyncSession, device: DeviceRow, outcome: Outcome)
             return await _running(session, device, outcome)
         case "reset":
             return await _off(session, device, "reset", by)
+        case "snapshot" | "restore":
+            return await _off(session, device, operation.kind, by)
         case "stop":
             return await _off(session, device, "stopped", by)
         case "freeze":
@@ -102,16 +109,18 @@ async def cleaned(session: AsyncSession, device: DeviceRow, by: str) -> list[Ann
     device.generation += 1
     device.volume_name = device.container_id = device.adb_host = device.adb_port = None
     device.last_error = None
-    return await move(session, device, "idle", "cleaned", by)
+    gone = await forget_snapshots(session, device)
+    return gone + await move(session, device, "idle", "cleaned", by)
 
 
 async def deleted(session: AsyncSession, device: DeviceRow, by: str) -> list[Announcement]:
     """The row stays as a tombstone, without its owner."""
+    told = await forget_snapshots(session, device)
     holder = held(device.owner_id)
     device.owner_id = device.owner_name = device.owner_email = device.allocation_id = None
     device.volume_name = device.container_id = device.adb_host = device.adb_port = None
     device.desired_state = "deleted"
     device.deleted_at = datetime.now(UTC)
-    told = await move(session, device, "deleted", "nothing is left of it", by)
+    told += await move(session, device, "deleted", "nothing is left of it", by)
     gone = DeviceDeleted(device_id=device.id, tenant_id=device.tenant_id)
     return [*told, Announcement(event=gone, entities=holder, deleted=[entities.device(device.id)])]
