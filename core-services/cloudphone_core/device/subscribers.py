@@ -25,6 +25,7 @@ from cloudphone_shared.events.user import UserDeleted, UserUpdated
 from .allocations import obey_release, obey_reservation
 from .arrears import follow_arrears
 from .fleet import hear_of_node
+from .installing.requests import subscribe_installing
 from .owners import copy_owner, learn_owner
 from .service import release_devices_of
 
@@ -64,6 +65,7 @@ def subscribe(bus: Bus, database: Database, core: CoreClients, wake: Callable[[]
                 await obey_release(session, opened(envelope, AllocationReleased))
 
     bus.subscribe(OPERATIONS, [OperationRequested.type], work_asked_for)
+    subscribe_installing(bus, database, wake)
     bus.subscribe(ALLOCATIONS, [AllocationReserved.type, AllocationReleased.type], allocation)
     consume(USER_UPDATED, UserUpdated, UserDeleted, take=follow_user)
     consume(ARREARS, ArrearsBegan, ArrearsEnded, take=_arrears)

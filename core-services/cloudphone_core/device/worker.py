@@ -1,6 +1,7 @@
 """The device service's bus process: its relay, its subscribers, and what it does by the clock."""
 
 import asyncio
+from pathlib import Path
 
 import structlog
 
@@ -11,14 +12,16 @@ from cloudphone_shared.errors import Unavailable
 from cloudphone_shared.settings import BusSettings, Devices, load
 
 from ..opening import open_clients, open_database
+from . import installing
 from .adb import Adb, open_adb
+from .installing import ApkCache, Installer
 from .lifecycle.converging import SETTLE
 from .lifecycle.sweeping import sweep
 from .lifecycle.works import WORK
 from .live.tending import tend
 from .main import NAME
 from .operations.job import Points, nothing_happens
-from .operations.runner import Pace, Runner
+from .operations.runner import Pace, Runner, merged
 from .providers import open_provider
 from .providers.port import Provider
 from .service import release_orphans
@@ -27,6 +30,7 @@ from .subscribers import subscribe
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 SWEEP_SECONDS = 5.0
+ENDS = merged(SETTLE, installing.SETTLE)
 
 
 async def run(
@@ -46,8 +50,10 @@ async def run(
     bus = bus or connect(load(BusSettings).bus_url)
     settings = settings or load(Devices)
     provider, adb = provider or open_provider(settings), adb or open_adb(settings.adb_server)
-    runner = Runner(database, provider, adb, WORK, SETTLE, settings=settings, pace=pace, points=points)
     core = core or open_clients(NAME)
+    cache = ApkCache(Path(settings.apk_cache_folder), settings.apk_cache_bytes, core.app.download)
+    works = merged(WORK, installing.works_of(Installer(cache)))
+    runner = Runner(database, provider, adb, works, ENDS, settings=settings, pace=pace, points=points)
     subscribe(bus, database, core, runner.wake)
     try:
         await bus.start()
@@ -67,7 +73,7 @@ async def _sweep(database: Database, every: float) -> None:
     """Ends what takes too long, and takes devices from deleted owners once their state allows it."""
     while True:
         try:
-            await sweep(database, SETTLE)
+            await sweep(database, ENDS)
             async with database.writing() as session:
                 released = await release_orphans(session)
             if released:

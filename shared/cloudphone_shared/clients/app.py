@@ -56,6 +56,10 @@ class AppClient:
         """How many apps stand installed, per device."""
         return await self.http.get("/v1/devices/installation-counts", Many[int], params={"ids": joined(device_ids)})
 
+    def download(self, url: str, offset: int = 0) -> AbstractAsyncContextManager[Flow]:
+        """The bytes of an APK from `offset` on, with the service's own token; `url` as app.install.requested has it."""
+        return self.http.flow("GET", url, headers={"Range": f"bytes={offset}-"} if offset else None)
+
     async def statistics(self, *, bearer: Bearer | None = None) -> AppStatistics:
         return await self.http.get("/v1/apps/statistics", AppStatistics, bearer=bearer)
 

@@ -27,13 +27,16 @@ def request_operation(
     request: dict[str, Any] | None = None,
     batch_id: UUID | None = None,
     patience: float = PATIENCE,
+    operation_id: UUID | None = None,
 ) -> tuple[OperationRow, list[Announcement]]:
     """Work to be done later. It is tried until the device's state ends its time, else for `patience` seconds.
 
-    `request` is what its work needs to know, as JSON. The caller announces what is returned.
+    `operation_id` where it follows from what is asked for; `request` is what its work needs to know, as JSON. The
+    caller announces what is returned.
     """
     now = datetime.now(UTC)
     row = _row(device, kind, by, request, batch_id, now)
+    row.id = operation_id or row.id
     row.deadline_at = device.state_deadline_at or now + timedelta(seconds=patience)
     session.add(row)
     event = OperationRequested(operation_id=row.id, device_id=device.id, tenant_id=device.tenant_id, kind=kind)
