@@ -38,9 +38,9 @@ PROCESSES = {
     "billing": ("billing", "billing-worker"),
     "cache-worker": ("cache-worker",),
     "bff-admin": ("bff-admin",),
-    "bff-user": ("bff-user",),
+    "bff-user": ("bff-user", "bff-user-worker"),
 }
-"""Each process and what it serves: a service lives with its worker."""
+"""Each process and what it serves: a service lives with its worker, the portal with who writes its live events."""
 
 SERVICES = [name for name in PROCESSES if name in PORTS and not name.startswith("bff-")]
 """Those that others may ask, beside the BFFs."""

@@ -24,8 +24,8 @@ def serve(
     """Run any set of processes in this one, until SIGTERM or Ctrl-C.
 
     Names: `user`, `device`, `app`, `scheduler`, `billing` (HTTP), each with a `-worker` (outbox relay, subscribers,
-    timers), `phones` (the farm of simulated phones), `cache-worker`, `bff-admin`, `bff-user`. Beside a running
-    `cloudphone up` it joins that one's servers.
+    timers), `phones` (the farm of simulated phones), `cache-worker`, `bff-admin`, `bff-user`, `bff-user-worker` (live
+    events). Beside a running `cloudphone up` it joins that one's servers.
 
     For example:
 
