@@ -35,19 +35,30 @@ def patient() -> Iterator[None]:
         yield
 
 
+def history_in(folder: Path) -> History:
+    versions = folder / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    (versions / "0001_things.py").write_text(FIRST)
+    return History("shop", "shop", versions)
+
+
 @pytest.fixture
 def history(tmp_path: Path) -> History:
     """The migrations of a service `shop`, whose schema is `shop` too."""
-    folder = tmp_path / "migrations" / "versions"
-    folder.mkdir(parents=True)
-    (folder / "0001_things.py").write_text(FIRST)
-    return History("shop", "shop", folder)
+    return history_in(tmp_path)
+
+
+@pytest.fixture(scope="package")
+async def migrated(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a database that others are copied from."""
+    url = await postgres.database()
+    await upgrade(url, history_in(tmp_path_factory.mktemp("shop")))
+    return url
 
 
 @pytest.fixture
-async def database(postgres: Postgres, history: History) -> AsyncIterator[Database]:
-    url = await postgres.database()
-    await upgrade(url, history)
+async def database(postgres: Postgres, migrated: str) -> AsyncIterator[Database]:
+    url = await postgres.database(like=migrated)
     database = Database(url, schema="shop", service="shop")
     yield database
     await database.close()
