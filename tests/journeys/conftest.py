@@ -11,9 +11,9 @@ from tests.platform import Platform
 from tests.servers import Nats, Postgres, RabbitMQ, Redis, Valkey
 
 GROUPS = {
-    "services": ("user", "device", "app"),
+    "services": ("user", "device", "app", "scheduler"),
     "billing": ("billing", "billing-worker"),
-    "workers": ("user-worker", "device-worker", "app-worker"),
+    "workers": ("user-worker", "device-worker", "app-worker", "scheduler-worker", "bff-user-worker"),
     "cache-worker": ("cache-worker",),
     "bff-admin": ("bff-admin",),
     "bff-user": ("bff-user",),

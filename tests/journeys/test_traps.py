@@ -6,77 +6,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import msgspec
 import pytest
-from sqlalchemy import text
 
 from cloudphone_core.billing.subscribers import DEVICE_ALLOCATED, DEVICE_STARTED, DEVICE_STOPPED
 from cloudphone_shared.bus import Bus, Delivery, connect
-from cloudphone_shared.database import Database
-from cloudphone_shared.events import Envelope, Event
+from cloudphone_shared.events import Envelope
 from cloudphone_shared.events.device import DeviceStarted, DeviceStopped
 from cloudphone_shared.events.scheduler import DeviceAllocateReplied, DeviceAllocateRequested
 from cloudphone_shared.ids import uuid7
 from tests.conditions import eventually
 from tests.journeys.client import Person, Staff
 from tests.journeys.conftest import OnRabbitMQ
+from tests.journeys.wire import Wire, run_of, wired
 
 pytestmark = pytest.mark.anyio
 HOUR = timedelta(hours=1)
 
 
-class Wire:
-    """A bus beside the platform's own services, and what billing's worker has taken in from it."""
-
-    def __init__(self, bus: Bus, database: Database) -> None:
-        self.bus, self.database = bus, database
-
-    async def tell(self, *events: Event) -> list[Envelope]:
-        told = [
-            Envelope(
-                event_id=uuid7(), type=event.type, version=1, time=datetime.now(UTC), source="device",
-                data=msgspec.Raw(msgspec.json.encode(event)),
-            )
-            for event in events
-        ]  # fmt: skip
-        await self.bus.publish(told)
-        return told
-
-    async def taken_in(self, queue: str, *told: Envelope) -> None:
-        async def all_are_there() -> bool:
-            return {envelope.event_id for envelope in told} <= await self.seen_by(queue)
-
-        await eventually(all_are_there)
-
-    async def seen_by(self, queue: str) -> set[UUID]:
-        async with self.database.reading() as session:
-            found = await session.execute(
-                text("SELECT event_id FROM billing.inbox WHERE consumer = :queue"), {"queue": queue}
-            )
-            return set(found.scalars())
-
-
 @pytest.fixture
 async def wire(platform_on_rabbitmq: OnRabbitMQ) -> AsyncIterator[Wire]:
-    bus = connect(platform_on_rabbitmq.bus.url)
-    await bus.start()
-    url = platform_on_rabbitmq.databases["CLOUDPHONE_BILLING_DATABASE_URL"]
-    database = Database(url, schema="billing", service="billing", pool_size=2)
-    yield Wire(bus, database)
-    await bus.stop()
-    await database.close()
-
-
-def run_of(
-    customer: Person, run_id: UUID, *, began: timedelta, ended: timedelta
-) -> tuple[DeviceStarted, DeviceStopped]:
-    """A run of the customer's device, from and to so long ago, as its owner tells of it."""
-    now = datetime.now(UTC)
-    facts: dict[str, Any] = {
-        "device_id": UUID(customer.ids["device"]), "tenant_id": uuid4(), "user_id": UUID(customer.ids["user"]),
-        "run_id": run_id, "started_at": now - began,
-    }  # fmt: skip
-    return DeviceStarted(**facts), DeviceStopped(**facts, stopped_at=now - ended, reason="asked for")
+    async with wired(platform_on_rabbitmq) as running:
+        yield running
 
 
 async def test_the_queue_of_replies_receives_no_request(wire: Wire, platform_on_rabbitmq: OnRabbitMQ) -> None:
@@ -123,7 +73,11 @@ async def test_two_handlers_never_share_a_queue(wire: Wire, platform_on_rabbitmq
         both = [shared(), shared()]
         await asyncio.gather(*(bus.start() for bus in both))
         told = [
-            await wire.tell(*run_of(customer, uuid7(), began=(n + 1) * HOUR / 60, ended=(n + 0.5) * HOUR / 60))
+            await wire.tell(
+                *run_of(
+                    customer.ids["user"], customer.ids["device"], began=(n + 1) * HOUR / 60, ended=(n + 0.5) * HOUR / 60
+                )
+            )
             for n in range(10)
         ]
         await eventually(lambda: {envelope.event_id for pair in told for envelope in pair} <= set(heard))
@@ -143,7 +97,7 @@ async def test_a_start_and_a_stop_that_overtake_each_other_give_the_same_usage(
     async with Staff(platform_on_rabbitmq) as admin:
         for first_the_stop in (False, True):
             async with await admin.new_customer() as customer:
-                start, stop = run_of(customer, uuid7(), began=2 * HOUR, ended=HOUR)
+                start, stop = run_of(customer.ids["user"], customer.ids["device"], began=2 * HOUR, ended=HOUR)
                 queues = (DEVICE_STARTED, DEVICE_STOPPED)
                 in_order = list(zip(queues, (start, stop), strict=True))
                 for queue, event in reversed(in_order) if first_the_stop else in_order:
