@@ -21,8 +21,16 @@ Queue = Literal[
     "billing-service.device-updated",
     "billing-service.saga-device-allocate",
     "billing-service.user-updated",
+    "device-service.allocations",
+    "device-service.app-install",
+    "device-service.app-uninstall",
+    "device-service.arrears",
+    "device-service.nodes",
     "device-service.operations",
     "device-service.user-updated",
+    "scheduler.device-allocate",
+    "scheduler.device-release",
+    "scheduler.inventory",
 ]
 """Those that park what they cannot take in; a test holds them against what the services subscribe to."""
 QUEUES: tuple[Queue, ...] = get_args(Queue)

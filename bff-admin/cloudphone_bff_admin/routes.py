@@ -44,9 +44,11 @@ from .actions.delete_review import delete_review
 from .actions.delete_snapshot import delete_snapshot
 from .actions.delete_template import delete_template
 from .actions.delete_user import delete_user
+from .actions.direct_installation import DIRECTING
 from .actions.drop_view import drop_view
 from .actions.end_arrears import end_arrears
 from .actions.install_app import install_app
+from .actions.install_on_many import install_on_many
 from .actions.pause_warmups import pause_warmups
 from .actions.publish_app import PUBLISHING
 from .actions.publish_upload import publish_upload
@@ -85,6 +87,7 @@ from .views.device_holder import device_holder, show_device_holder
 from .views.device_list import device_card, list_devices
 from .views.fleet import list_nodes, list_templates
 from .views.grants import list_grants
+from .views.installations import list_installations, show_installation
 from .views.operations import list_device_operations, list_operations, show_operation
 from .views.order_full import order_full, show_order
 from .views.order_list import list_orders, order_card
@@ -128,7 +131,8 @@ HANDLERS: list[ControllerRouterHandler] = [
     show_device_holder,
     *DEVICE_COMMANDS, command_devices, show_screenshot, show_vitals, list_grants,
     list_snapshots, create_snapshot, restore_snapshot, delete_snapshot,
-    install_app, change_installation, delete_installation,
+    list_installations, install_app, install_on_many, show_installation, change_installation, delete_installation,
+    *DIRECTING,
     list_nodes, create_node, change_node, delete_node,
     list_operations, show_operation, cancel_operation, list_device_operations,
     list_orders, create_order, show_order, change_order, cancel_order,

@@ -19,6 +19,7 @@ from .actions.install_app import install_my_app
 from .actions.mirror_input import mirror_input
 from .actions.put_file import put_my_file
 from .actions.register import register
+from .actions.remove_app import remove_my_app
 from .actions.restore_snapshot import restore_my_snapshot
 from .actions.revoke_grant import revoke_grant
 from .actions.send_input import send_input
@@ -59,7 +60,7 @@ HANDLERS: list[ControllerRouterHandler] = [
     *DEVICE_COMMANDS, list_my_operations, show_my_operation,
     list_my_snapshots, create_my_snapshot, restore_my_snapshot,
     show_my_screenshot, show_my_vitals, send_input, mirror_input, list_my_files, show_my_file, put_my_file,
-    install_my_app,
+    install_my_app, remove_my_app,
     list_my_grants, share_device, revoke_grant, list_shared_devices, show_shared_device,
     show_my_home,
     my_events,

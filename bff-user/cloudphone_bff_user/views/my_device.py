@@ -13,11 +13,11 @@ from cloudphone_cache import Answered, Audience, View
 from cloudphone_cache.platform.serving import Screens, items_in_order
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
-from cloudphone_shared.contracts.app import Installation
 from cloudphone_shared.contracts.billing import DeviceUsage
 from cloudphone_shared.contracts.device import Device, DeviceState, TemplateSummary
 from cloudphone_shared.errors import NotFound
 
+from ..installations import MyInstallation
 from ..operations import MyOperation
 from ..portal import screen
 
@@ -51,7 +51,7 @@ class MyDeviceFull(Contract, frozen=True, kw_only=True):
     away."""
 
     device: MyDevice
-    applications: list[Installation] | None
+    applications: list[MyInstallation] | None
     usage: DeviceUsage | None
     operation: MyOperation | None
 
@@ -70,13 +70,13 @@ async def devices(core: CoreClients, device_id: Sequence[str]) -> list[Answered 
 
 
 @my_device.segment
-async def applications(core: CoreClients, device_id: str) -> list[Installation]:
-    return await core.app.installations(device_id)
+async def applications(core: CoreClients, device_id: str) -> list[MyInstallation]:
+    return MyInstallation.all_of(await core.app.installations(device_id))
 
 
 @my_device.many("applications")
 async def applications_of_many(core: CoreClients, device_id: Sequence[str]) -> list[Answered | None]:
-    return items_in_order("app", await core.app.installations_of(device_id), device_id)
+    return items_in_order("app", await core.app.installations_of(device_id), device_id, MyInstallation.all_of)
 
 
 @my_device.segment(until=lambda usage: usage.period_end.timestamp())

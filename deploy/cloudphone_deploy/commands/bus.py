@@ -5,6 +5,7 @@ import importlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
+from inspect import signature
 from typing import Annotated, Any
 
 import cyclopts
@@ -19,7 +20,7 @@ from cloudphone_deploy.errors import CommandError
 from cloudphone_shared.bus import Bus, BusUnavailable, DeadLetter, connect
 from cloudphone_shared.settings import BusSettings, hide_password, load
 
-SERVICES = ("user", "device", "app", "billing")
+SERVICES = ("user", "device", "app", "billing", "scheduler")
 ANSWER_SECONDS = 10.0
 
 app = cyclopts.App(name="bus", help="The events between services.", help_format="markdown")
@@ -112,7 +113,10 @@ def queues() -> list[str]:
     for service in SERVICES:
         name = f"cloudphone_core.{service}.subscribers"
         if find_spec(name):
-            importlib.import_module(name).subscribe(seen, None)
+            subscribe = importlib.import_module(name).subscribe
+            # What they would work with does not matter to the names.
+            needed = [each for each in signature(subscribe).parameters.values() if each.default is each.empty]
+            subscribe(seen, *[None] * (len(needed) - 1))
     return seen.names
 
 

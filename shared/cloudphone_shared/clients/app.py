@@ -14,6 +14,8 @@ from ..contracts.app import (
     AppVersionCreate,
     Category,
     Installation,
+    InstallationBatch,
+    InstallationBatchCreate,
     InstallationCreate,
     InstallationPatch,
     Review,
@@ -90,6 +92,37 @@ class AppClient:
         return await self.http.send(
             "POST", "/v1/installations", Installation, installation, bearer=bearer, idempotency_key=idempotency_key
         )
+
+    async def install_on_many(
+        self, batch: InstallationBatchCreate, bearer: Bearer, *, idempotency_key: str | None = None
+    ) -> InstallationBatch:
+        return await self.http.send(
+            "POST", "/v1/installations/batch", InstallationBatch, batch, bearer=bearer, idempotency_key=idempotency_key
+        )
+
+    async def installation_page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[Installation]:
+        """Filters: `deviceId`, `appId`, `appVersionId`, `state`."""
+        return await self.http.get("/v1/installations", Page[Installation], params=listing.params(), bearer=bearer)
+
+    async def installation(self, installation_id: UUID, *, bearer: Bearer | None = None) -> Installation:
+        return await self.http.get(path_of("/v1/installations/{}", installation_id), Installation, bearer=bearer)
+
+    async def cancel_installation(self, installation_id: UUID, bearer: Bearer) -> Installation:
+        """It is given up at its next step. Raises StateConflict for one that is past that."""
+        path = path_of("/v1/installations/{}/cancel", installation_id)
+        return await self.http.send("POST", path, Installation, bearer=bearer)
+
+    async def uninstall(self, installation_id: UUID, bearer: Bearer) -> Installation:
+        """Raises StateConflict unless it is installed."""
+        path = path_of("/v1/installations/{}/uninstall", installation_id)
+        return await self.http.send("POST", path, Installation, bearer=bearer)
+
+    async def retry_installation(
+        self, installation_id: UUID, bearer: Bearer, *, idempotency_key: str | None = None
+    ) -> Installation:
+        """A new attempt, in a record of its own. Raises StateConflict unless it failed or was cancelled."""
+        path = path_of("/v1/installations/{}/retry", installation_id)
+        return await self.http.send("POST", path, Installation, bearer=bearer, idempotency_key=idempotency_key)
 
     async def change_installation(
         self, installation_id: UUID, patch: InstallationPatch, bearer: Bearer

@@ -1,5 +1,6 @@
 """Containers and rows held against each other: one comparison makes them agree, and touches nothing of others."""
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from cloudphone_core.device.models import DeviceRow, DeviceRunRow
 from cloudphone_core.device.providers.port import DEPLOYMENT
 from cloudphone_core.device.providers.simulated import SimulatedProvider
 from cloudphone_core.device.reconcile.comparing import Grace
-from cloudphone_core.device.reconcile.reconciling import Reconciler
+from cloudphone_core.device.reconcile.reconciling import Pace, Reconciler
 from cloudphone_shared.contracts.device import DeviceState
 from cloudphone_shared.database import Database
 from cloudphone_shared.ids import uuid7
+from tests.conditions import eventually
 from tests.core.device.conftest import World
 from tests.core.device.phones import Phones, now_running, plan
 
@@ -218,3 +220,26 @@ async def test_a_provider_that_is_away_leaves_a_report_that_says_so(world: World
     one = Reconciler(world.database, away, name="simulated", deployment="ours", grace=AT_ONCE)
     found = await report(world, await one.once())
     assert found["failure"] and found["findings"] == []
+
+
+async def test_what_somebody_asks_for_is_done_and_otherwise_not_before_its_time(world: World, phones: Phones) -> None:
+    seldom = Pace(every=3600, poll=0.02)
+    one = Reconciler(world.database, phones.provider, name="simulated", deployment="ours", grace=Grace(), pace=seldom)
+    await one.once()
+
+    async def reports() -> list[dict[str, Any]]:
+        return (await world.ask("GET", "/v1/reconcile-reports?limit=100")).json()["data"]["items"]
+
+    before = len(await reports())
+    task = asyncio.create_task(one.run())
+    try:
+        asked = (await world.ask("POST", "/v1/reconcile-reports")).json()["data"]["id"]
+
+        async def finished() -> bool:
+            return (await report(world, UUID(asked)))["finishedAt"] is not None
+
+        await eventually(finished)
+        assert len(await reports()) == before + 1
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

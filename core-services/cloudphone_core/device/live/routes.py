@@ -19,6 +19,7 @@ from cloudphone_shared.database import Database
 from cloudphone_shared.errors import Unavailable
 from cloudphone_shared.http.app import requires
 from cloudphone_shared.http.batches import Ids, parse_ids
+from cloudphone_shared.http.streams import sent
 
 from ..adb import Adb
 from . import files
@@ -126,7 +127,7 @@ async def push_file(
     address = (await reach(database, caller, device_id, "control")).running()
     async with _transfer():
         with answered():
-            await files.pushed(adb, address, path, request.stream())
+            await files.pushed(adb, address, path, sent(request.stream()))
     return Answer(data=None, entities={})
 
 

@@ -20,6 +20,6 @@ async def tend(database: Database, provider: Provider, adb: Adb, core: CoreClien
     reconciler = Reconciler(database, provider, name=settings.provider, deployment=settings.deployment_id, nodes=nodes)
     heartbeats = Heartbeats(database, core.scheduler, Path(settings.data), nodes=nodes)
     async with asyncio.TaskGroup() as work:
-        work.create_task(Supervisor(database, adb, provider, nodes=nodes).run())
+        work.create_task(Supervisor(database, adb, provider, kind=settings.provider, nodes=nodes).run())
         work.create_task(reconciler.run())
         work.create_task(heartbeats.run())

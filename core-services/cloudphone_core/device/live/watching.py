@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from cloudphone_shared.contracts.device import Provider as ProviderName
 from cloudphone_shared.database import Database
 from cloudphone_shared.database.outbox import announce_all
 from cloudphone_shared.errors import Unavailable
@@ -70,7 +71,7 @@ class _Watched:
 
 
 class Supervisor:
-    """`nodes`: names of those whose devices it looks after, None: all devices."""
+    """`kind`: of which provider the devices are that it looks after, and `nodes`: on which, by name. None: all."""
 
     def __init__(
         self,
@@ -78,10 +79,12 @@ class Supervisor:
         adb: Adb,
         provider: Provider,
         *,
+        kind: ProviderName | None = None,
         nodes: Sequence[str] | None = None,
         pace: Pace | None = None,
     ) -> None:
         self._database, self._adb, self._provider = database, adb, provider
+        self._kind: ProviderName | None = kind
         self._nodes, self._pace = nodes, pace or Pace()
         self._watched: dict[UUID, _Watched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -140,6 +143,8 @@ class Supervisor:
         running = sa.select(
             DeviceRow.id, DeviceRow.run_id, DeviceRow.container_id, DeviceRow.adb_host, DeviceRow.adb_port
         ).where(DeviceRow.state == "running", DeviceRow.container_id.is_not(None), DeviceRow.adb_port.is_not(None))
+        if self._kind is not None:
+            running = running.where(DeviceRow.provider == self._kind)
         if self._nodes is not None:
             running = running.join(NodeRow, NodeRow.id == DeviceRow.node_id).where(NodeRow.name.in_(self._nodes))
         async with self._database.reading() as session:

@@ -59,6 +59,7 @@ class Reconciler:
         self._deployment, self._nodes = deployment, nodes
         self._grace, self._pace = grace or Grace(), pace or Pace()
         self._repairer = Repairer(database, provider)
+        self._done_at = float("-inf")
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -81,6 +82,7 @@ class Reconciler:
             found = await self._found()
             async with self._database.writing() as session:
                 await reports.finish(session, report_id, started_at, found)
+        self._done_at = time.monotonic()
         log.info(
             "reconciled", rows=found.rows, containers=found.containers, findings=len(found.findings),
             failure=found.failure,
@@ -88,12 +90,15 @@ class Reconciler:
         return report_id
 
     async def _is_due(self) -> bool:
+        """Somebody waits for a report, or the last one is long ago: anybody's, or its own where it has its own nodes."""
         mine = ReconcileReportRow.provider == self._name
         asked = sa.exists().where(mine, ReconcileReportRow.finished_at.is_(None))
         last = sa.select(sa.func.max(ReconcileReportRow.finished_at)).where(mine).scalar_subquery()
         recent = last > sa.func.clock_timestamp() - sa.func.make_interval(0, 0, 0, 0, 0, 0, self._pace.every)
         async with self._database.reading() as session:
-            return bool(await session.scalar(sa.select(asked | sa.func.coalesce(~recent, True))))
+            waiting, lately = (await session.execute(sa.select(asked, sa.func.coalesce(recent, False)))).one()
+        own = time.monotonic() - self._done_at < self._pace.every
+        return waiting or not (lately if self._nodes is None else own)
 
     async def _found(self) -> reports.Found:
         """A provider that is away leaves a report that says so."""
@@ -161,7 +166,7 @@ class Reconciler:
         except (OSError, TimeoutError, asyncpg.PostgresError) as error:
             raise Unavailable("device database", f"{error!r}") from error
         try:
-            yield bool(await connection.fetchval(_LOCK, f"{self._database.schema} {self._name} {self._nodes}"))
+            yield bool(await connection.fetchval(_LOCK, f"{self._database.schema} {self._name}"))
         finally:
             connection.terminate()
 

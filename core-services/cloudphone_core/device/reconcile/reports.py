@@ -20,7 +20,7 @@ from cloudphone_shared.ids import uuid7
 from ..models import ReconcileReportRow
 
 KEPT_DAYS = 14
-MOST_FINDINGS = 10_000
+MOST_FINDINGS = 1_000
 _SORTS = Sorts({"startedAt": ReconcileReportRow.started_at}, tiebreak=ReconcileReportRow.id, default="-startedAt")
 
 
