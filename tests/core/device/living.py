@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +14,7 @@ from cloudphone_core.device.lifecycle.sweeping import sweep
 from cloudphone_core.device.lifecycle.works import WORK
 from cloudphone_core.device.operations.job import Points, nothing_happens
 from cloudphone_core.device.operations.runner import Pace, Runner
+from cloudphone_core.device.states import TRANSITIONS
 from cloudphone_shared.contracts.user import User
 from cloudphone_shared.settings import Devices
 from tests.conditions import eventually
@@ -152,3 +155,29 @@ class Life:
             id=device_id,
             seconds=seconds,
         )
+
+    async def lease_ends(self, device_id: str) -> None:
+        """Of whoever works on the device."""
+        sql = "UPDATE device.operations SET leased_until = now() WHERE device_id = :id AND state = 'running'"
+        await self.rows(sql, id=device_id)
+
+
+def found_in(folder: Path, word: str) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
+
+
+async def lived_well(life: Life, device_id: str) -> None:
+    """Only transitions of the table; each run begun and ended once, none beside another."""
+    log = await life.rows("SELECT * FROM device.device_state_log WHERE device_id = :id ORDER BY id", id=device_id)
+    for before, after in pairwise(log):
+        assert after.from_state == before.to_state
+        assert after.to_state in TRANSITIONS[before.to_state]
+    runs = await life.runs(device_id)
+    started = await life.announced(device_id, "device.started")
+    stopped = await life.announced(device_id, "device.stopped")
+    running = [one for one in runs if one.stopped_at is None]
+    assert [one["runId"] for one in started] == [str(one.run_id) for one in runs]
+    assert len(running) == ((await life.row(device_id)).state == "running")
+    assert [one["runId"] for one in stopped] == [str(one.run_id) for one in runs if one.stopped_at is not None]
+    for one, following in pairwise(runs):
+        assert one.started_at <= one.stopped_at <= following.started_at

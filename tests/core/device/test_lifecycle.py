@@ -1,6 +1,5 @@
 """Devices live: what is asked of them happens to their phones, and what happens to their phones shows on them."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from cloudphone_core.device.lifecycle.converging import phone_lost
 from cloudphone_shared.database import announce_all
 from tests.conditions import eventually
 from tests.core.device.conftest import World
-from tests.core.device.living import Life
+from tests.core.device.living import Life, found_in, lived_well
 from tests.core.device.phones import Phones
 
 pytestmark = pytest.mark.anyio
@@ -18,10 +17,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def life(world: World, phones: Phones) -> Life:
     return Life(world, phones)
-
-
-def found_in(folder: Path, word: str) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
 
 
 async def test_a_device_is_started_seen_and_stopped(life: Life) -> None:
@@ -83,8 +78,7 @@ async def test_a_reboot_keeps_the_data_a_reset_and_a_cleaning_leave_no_byte_of_i
     assert (await life.world.ask("GET", f"/v1/devices/{device_id}")).status_code == 404
     assert await life.phones.provider.find({}) == []
     assert await life.phones.provider.volumes({}) == []
-    runs = await life.runs(device_id)
-    assert all(one.stopped_at <= later.started_at for one, later in pairwise(runs))
+    await lived_well(life, device_id)
 
 
 async def test_a_phone_that_died_is_started_again_and_its_run_ends_when_it_was_last_seen(life: Life) -> None:
