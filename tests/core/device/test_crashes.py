@@ -84,7 +84,7 @@ async def test_a_worker_that_is_killed_leaves_its_work_to_another_once_its_lease
 ) -> None:
     device_id, socket = await life.held(), tmp_path / "farm.sock"
     async with controlled(life.phones.farm, socket):
-        for what, point in (("start", "start.on"), ("stop", None), ("clean", "clean.removed")):
+        for what, point in (("start", None), ("stop", None), ("clean", "clean.removed")):
             operation = await life.asked(device_id, what)
             if point is not None:
                 arguments = [url, str(socket), str(adb_port), point]
