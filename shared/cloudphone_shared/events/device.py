@@ -172,52 +172,41 @@ class DeviceAllocationRefused(Event, frozen=True, kw_only=True):
     reason: str
 
 
-class AppInstallProgressed(Event, frozen=True, kw_only=True):
-    """`state` as an installation has them; `progress` in percent of the whole way."""
+class OfInstallation(Event, frozen=True, kw_only=True):
+    """What is told of an installation's work; what counts is the word on its highest attempt."""
 
-    type: ClassVar[str] = "app.install.progressed"
     installation_id: UUID
     device_id: UUID
     tenant_id: UUID
     attempt: int
+
+
+class AppInstallProgressed(OfInstallation, frozen=True, kw_only=True):
+    """`state` as an installation has them; `progress` in percent of the whole way."""
+
+    type: ClassVar[str] = "app.install.progressed"
     state: str
     progress: int
 
 
-class AppInstallCompleted(Event, frozen=True, kw_only=True):
+class AppInstallCompleted(OfInstallation, frozen=True, kw_only=True):
     type: ClassVar[str] = "app.install.completed"
-    installation_id: UUID
-    device_id: UUID
-    tenant_id: UUID
-    attempt: int
 
 
-class AppInstallFailed(Event, frozen=True, kw_only=True):
+class AppInstallFailed(OfInstallation, frozen=True, kw_only=True):
     """`code` as Android or the platform has it, `error` a sentence."""
 
     type: ClassVar[str] = "app.install.failed"
-    installation_id: UUID
-    device_id: UUID
-    tenant_id: UUID
-    attempt: int
     code: str
     error: str
     cancelled: bool = False
 
 
-class AppUninstallCompleted(Event, frozen=True, kw_only=True):
+class AppUninstallCompleted(OfInstallation, frozen=True, kw_only=True):
     type: ClassVar[str] = "app.uninstall.completed"
-    installation_id: UUID
-    device_id: UUID
-    tenant_id: UUID
-    attempt: int
 
 
-class AppUninstallFailed(Event, frozen=True, kw_only=True):
+class AppUninstallFailed(OfInstallation, frozen=True, kw_only=True):
     type: ClassVar[str] = "app.uninstall.failed"
-    installation_id: UUID
-    device_id: UUID
-    tenant_id: UUID
-    attempt: int
     code: str
     error: str
