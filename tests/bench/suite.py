@@ -12,6 +12,7 @@ from tests.bench.scenarios.changes import heard, seen
 from tests.bench.scenarios.crowds import mixed, stampede
 from tests.bench.scenarios.hits import hits
 from tests.bench.scenarios.installing import installs
+from tests.bench.scenarios.metering import metering
 from tests.bench.scenarios.misses import lists, misses
 from tests.bench.scenarios.reconciling import reconcile
 from tests.bench.scenarios.warming import stored, warmup
@@ -36,4 +37,5 @@ SCENARIOS: Mapping[str, Scenario] = {
     "rates": rates,
     "reconcile": reconcile,
     "installs": installs,
+    "metering": metering,
 }

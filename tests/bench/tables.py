@@ -58,6 +58,8 @@ COSTS: Mapping[str, str] = {
     "body_bytes_per_view": "— its body",
     "install_request_p50_ms": "an installation asked for through the admin BFF, p50",
     "install_request_p99_ms": "— p99",
+    "metering_events_per_s": "starts and stops of runs taken in by one billing worker, in a second",
+    "metering_cpu_us": "— CPU of its process for one, without PostgreSQL's",
     "rename_request_p50_ms": "— beside it, a device renamed, p50",
     "rename_request_p99_ms": "— p99",
     "reconcile_ms": "5,000 simulated containers held against their rows, all as they should be",
