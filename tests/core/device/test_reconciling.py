@@ -116,7 +116,7 @@ async def standing(phones: Phones, deployment: str) -> set[tuple[str, str, bool]
     return {(one.id, one.volume, one.state in ("booting", "running")) for one in found}
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings().max_examples // 8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(situations=situations, foreign=st.integers(0, 2))
 async def test_one_comparison_makes_containers_and_rows_agree(
     world: World, phones: Phones, situations: list[Situation], foreign: int

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudphone_core.device.adb import Adb, PhoneAway, PhoneRefused
@@ -54,7 +54,6 @@ answers = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
 @given(said=answers, hangs=st.booleans(), seed=st.integers())
 async def test_whatever_is_answered_the_caller_hears_that_the_phone_is_away(
     said: list[bytes], hangs: bool, seed: int

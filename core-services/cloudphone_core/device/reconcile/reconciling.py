@@ -90,7 +90,7 @@ class Reconciler:
         return report_id
 
     async def _is_due(self) -> bool:
-        """Somebody waits for a report, or the last one is long ago: anybody's, or its own where it has its own nodes."""
+        """Somebody waits for a report, or the last one is long ago: anybody's, or its own if it has its own nodes."""
         mine = ReconcileReportRow.provider == self._name
         asked = sa.exists().where(mine, ReconcileReportRow.finished_at.is_(None))
         last = sa.select(sa.func.max(ReconcileReportRow.finished_at)).where(mine).scalar_subquery()
