@@ -156,7 +156,7 @@ async def _open_run(session: AsyncSession, device: DeviceRow) -> Announcement:
 
 
 async def _close_run(session: AsyncSession, device: DeviceRow, reason: str, closed_by: ClosedBy) -> list[Announcement]:
-    run = await session.get(DeviceRunRow, device.run_id, populate_existing=True) if device.run_id else None
+    run = await session.get(DeviceRunRow, device.run_id) if device.run_id else None
     device.run_id = None
     if run is None or run.stopped_at is not None:
         return []

@@ -141,6 +141,18 @@ async def test_what_takes_too_long_ends_in_error_and_its_worker_changes_nothing_
     assert await life.state(device_id) == "running"
 
 
+async def test_a_port_that_another_device_seems_to_have_is_taken_over(life: Life) -> None:
+    ana, node = life.world.users.user(life.world.tenant, "Ana"), await life.world.node()
+    one, other = [(await life.world.device(node=node, owner=ana))["id"] for _ in range(2)]
+    async with life.working():
+        await life.done(one, "start")
+        port = (await life.row(one)).adb_port
+        await life.done(one, "stop")
+        await life.rows("UPDATE device.devices SET adb_port = :port WHERE id = :id", id=other, port=port)
+        await life.done(one, "start")
+    assert [(await life.world.get(id_))["adbPort"] for id_ in (one, other)] == [port, None]
+
+
 async def test_a_batch_has_one_result_per_device(life: Life) -> None:
     mine = [await life.held() for _ in range(3)]
     idle = (await life.world.device())["id"]

@@ -17,7 +17,7 @@ from cloudphone_shared.errors import Conflict, DomainError, NotFound
 from cloudphone_shared.ids import uuid7
 
 from ..models import ArrearsRow, DeviceRow, DeviceRunRow, OperationRow
-from ..moves import forget_owner, lock_device, move
+from ..moves import DEADLINES, forget_owner, lock_device, move
 from ..operations.job import ON_THE_PHONE
 from ..operations.requesting import ask_to_cancel, done_at_once, request_operation
 from ..states import check_transition, refusal
@@ -106,7 +106,7 @@ async def accept(
 ) -> Accepted:
     """Changes the state of a locked device and asks for the work. `unasked`: the platform by itself wants it.
 
-    Whatever is refused has changed nothing yet. Raises StateConflict, and Conflict for a start that may not be.
+    What is refused has changed nothing yet. Raises StateConflict, and Conflict for a start that may not be.
     """
     await _check(session, device, kind, force=force)
     if not unasked:
@@ -170,6 +170,8 @@ async def _cancel_others(
     session: AsyncSession, device: DeviceRow, *, also: frozenset[OperationKind]
 ) -> list[Announcement]:
     """Whatever was under way for a state that the device now leaves; `also` what was to be done on its phone."""
+    if device.state not in DEADLINES and not also:
+        return []
     unfinished = (
         sa.select(OperationRow)
         .where(OperationRow.device_id == device.id, OperationRow.state.in_(("queued", "running")))
@@ -194,12 +196,14 @@ def _at_once(
 
 
 async def _lock_all(session: AsyncSession, device_ids: Sequence[UUID]) -> dict[UUID, DeviceRow]:
-    """With their runs, each kind in one statement."""
+    """With their runs and their owners' arrears, each kind in one statement."""
     wanted = sa.select(DeviceRow).where(DeviceRow.id.in_(device_ids)).order_by(DeviceRow.id).with_for_update()
     devices = {row.id: row for row in await session.scalars(wanted)}
     runs = [row.run_id for row in devices.values() if row.run_id]
     if runs:
         (await session.scalars(sa.select(DeviceRunRow).where(DeviceRunRow.run_id.in_(runs)))).all()
+    owners = {row.owner_id for row in devices.values() if row.owner_id}
+    (await session.scalars(sa.select(ArrearsRow).where(ArrearsRow.user_id.in_(owners)))).all()
     return devices
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
@@ -54,6 +55,8 @@ async def settle(session: AsyncSession, device: DeviceRow, outcome: Outcome) -> 
 async def fail(session: AsyncSession, device: DeviceRow, error: str, reason: str) -> list[Announcement]:
     """Into `error`; what the platform itself wants of the device is tried again later."""
     told = await move(session, device, "error", reason, ACTOR)
+    # Whatever listens there now may be another device's.
+    device.adb_host = device.adb_port = None
     device.last_error = error[:1000]
     if device.desired_state in ("idle", "frozen") or device.recoveries:
         recover_later(device)
@@ -93,10 +96,23 @@ async def _succeeded(session: AsyncSession, device: DeviceRow, outcome: Outcome)
 
 
 async def _running(session: AsyncSession, device: DeviceRow, outcome: Outcome) -> list[Announcement]:
+    freed = await _free_address(session, device, outcome.result["adbPort"])
     device.adb_host, device.adb_port = outcome.result["adbHost"], outcome.result["adbPort"]
     reason = {"start": "started", "reboot": "rebooted", "reset": "reset"}[outcome.operation.kind]
     told = await move(session, device, "running", reason, outcome.operation.requested_by)
-    return [*told, about(device, updated(device, ["adbHost", "adbPort"]))]
+    return [*freed, *told, about(device, updated(device, ["adbHost", "adbPort"]))]
+
+
+async def _free_address(session: AsyncSession, device: DeviceRow, port: int) -> list[Announcement]:
+    """A port of a node is one phone's at a time: whichever other device was there is there no more."""
+    others = sa.select(DeviceRow).where(
+        DeviceRow.node_id == device.node_id, DeviceRow.adb_port == port, DeviceRow.id != device.id
+    )
+    found = (await session.scalars(others.with_for_update())).all()
+    for other in found:
+        other.adb_host = other.adb_port = None
+    await session.flush()
+    return [about(other, updated(other, ["adbHost", "adbPort"])) for other in found]
 
 
 async def _off(session: AsyncSession, device: DeviceRow, reason: str, by: str) -> list[Announcement]:
