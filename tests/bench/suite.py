@@ -15,6 +15,7 @@ from tests.bench.scenarios.installing import installs
 from tests.bench.scenarios.metering import metering
 from tests.bench.scenarios.misses import lists, misses
 from tests.bench.scenarios.reconciling import reconcile
+from tests.bench.scenarios.uploading import uploads
 from tests.bench.scenarios.warming import stored, warmup
 from tests.bench.stand import Stand
 
@@ -38,4 +39,5 @@ SCENARIOS: Mapping[str, Scenario] = {
     "reconcile": reconcile,
     "installs": installs,
     "metering": metering,
+    "uploads": uploads,
 }

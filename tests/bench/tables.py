@@ -62,6 +62,8 @@ COSTS: Mapping[str, str] = {
     "metering_cpu_us": "— CPU of its process for one, without PostgreSQL's",
     "rename_request_p50_ms": "— beside it, a device renamed, p50",
     "rename_request_p99_ms": "— p99",
+    "upload_memory_mib": "2 GB uploaded in one request: memory that the app service takes for it",
+    "upload_mib_per_s": "— MiB/s, until it has been put together and read",
     "reconcile_ms": "5,000 simulated containers held against their rows, all as they should be",
     "reconcile_cpu_ms": "— CPU",
     "reconcile_stall_ms": "— the longest that the event loop did nothing else",
