@@ -18,6 +18,7 @@ from cloudphone_cache.platform import main as warmups
 from cloudphone_cache.platform.worker import Owners, Writer
 from cloudphone_cache.redis import parse, patient_client
 from cloudphone_core.app import main as app_service
+from cloudphone_core.app.storage import Storage
 from cloudphone_core.billing import main as billing_service
 from cloudphone_core.device import main as device_service
 from cloudphone_core.user import main as user_service
@@ -228,9 +229,10 @@ def _app(service: str, services: Services) -> Any:
         cheap = Passwords(PasswordHasher(time_cost=1, memory_cost=256, parallelism=1))
         return user_service.create_app(database=database, auth=AUTH, passwords=cheap, body_limit_bytes=1_000_000)
     main = {"device": device_service, "app": app_service, "billing": billing_service}[service]
+    own: dict[str, Any] = {"storage": Storage("memory:///")} if service == "app" else {}
     return main.create_app(
         database=database, verifier=services.verifier(), core=services.clients(service),
-        cursor_key="c" * 32, body_limit_bytes=1_000_000,
+        cursor_key="c" * 32, body_limit_bytes=1_000_000, **own,
     )  # fmt: skip
 
 
