@@ -76,6 +76,12 @@ class Socket:
         """Of the devices that changed, as told by the next `count` messages."""
         return [(await self.heard())["data"]["name"] for _ in range(count)]
 
+    async def until(self, kind: str) -> str:
+        """What the next message of that type is about."""
+        while (told := await self.heard())["type"] != kind:
+            pass
+        return told["data"].get("grantId") or told["data"]["installationId"]
+
     async def closed_with(self) -> int | None:
         """The code that the server named; None where it just hung up."""
         while (last := await self.wire.receive(timeout=WITHIN)).type is aiohttp.WSMsgType.TEXT:
@@ -179,6 +185,26 @@ async def test_what_the_bus_brings_again_is_told_once(portal: Portal) -> None:
         assert [(await socket.heard())["data"] for _ in range(3)] == [{"orderId": str(n)} for n in (1, 2, 3)]
         await portal.services.order(ana)
         assert (await socket.heard())["type"] == "order.created"
+
+
+async def test_who_was_granted_a_device_hears_of_it_until_that_ends(portal: Portal) -> None:
+    (ana, by_ana), (ben, by_ben) = await portal.person(), await portal.person()
+    phone = await portal.services.device(owner=ana)
+    async with portal.socket(by_ana) as owner, portal.socket(by_ben) as holder:
+        assert [(await socket.heard())["type"] for socket in (owner, holder)] == ["ready", "ready"]
+        wanted = {"email": ben["email"], "access": "view", "seconds": 3600}
+        grant = await portal.services.ask("POST", "device", f"/v1/devices/{phone['id']}/grants", wanted, by_ana)
+        for socket in (owner, holder):
+            assert await socket.until("device.shared") == grant["id"]
+        installed = await portal.services.installed(phone)
+        for socket in (owner, holder):
+            assert await socket.until("app.installation.changed") == installed["id"]
+        await portal.services.ask("DELETE", "device", f"/v1/grants/{grant['id']}", by=by_ana)
+        assert await holder.until("device.shared") == grant["id"]
+        again = await portal.services.installed(phone)
+        assert await owner.until("app.installation.changed") == again["id"]
+        await portal.services.order(ben)
+        assert (await holder.heard())["type"] == "order.created"
 
 
 async def test_a_socket_ends_with_its_session(portal: Portal) -> None:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import exists, select, tuple_
+from sqlalchemy import exists, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from cloudphone_shared import entities
 from cloudphone_shared.contracts.device import DeviceRun
@@ -39,9 +40,10 @@ class RunFact(msgspec.Struct, frozen=True, kw_only=True):
     closed_by: ClosedBy = "event"
 
 
-class Neighbours(NamedTuple):
-    """The device's run before and the one after."""
+class Around(NamedTuple):
+    """A run, as far as it is known, with the device's run before and the one after."""
 
+    run: UsageRow | None
     earlier: UsageRow | None
     later: UsageRow | None
 
@@ -49,7 +51,8 @@ class Neighbours(NamedTuple):
 async def hear(session: AsyncSession, fact: RunFact, at: datetime) -> None:
     """Raises Conflict for a run that is known with another device, start or user: two facts cannot both be true."""
     await one_device_at_a_time(session, fact.device_id)
-    run = await _known(session, fact.run_id)
+    around = await _around(session, fact.device_id, fact.started_at, fact.run_id)
+    run = around.run
     before = None if run is None else run.user_id
     if run is None:
         run = UsageRow(
@@ -65,7 +68,7 @@ async def hear(session: AsyncSession, fact: RunFact, at: datetime) -> None:
     run.user_id = run.user_id or fact.user_id
     if fact.stopped_at is not None:
         _tell(run, fact.stopped_at, fact.closed_by)
-    await _settle(session, run, at, new_user=run.user_id is not None and before is None)
+    await _settle(session, run, around, at, new_user=run.user_id is not None and before is None)
 
 
 async def ask_answered(
@@ -76,11 +79,11 @@ async def ask_answered(
     An end is never `at`: a run that was not seen for `silent_after`, or that nobody knows, ends when it was last seen,
     at its start if it never was. One that is seen again after that goes on.
     """
-    run = await _known(session, run_id)
+    run = (await session.scalars(select(UsageRow).where(UsageRow.run_id == run_id))).one_or_none()
     if run is None:
         return
     await one_device_at_a_time(session, run.device_id)
-    await session.refresh(run)
+    around = await _around(session, run.device_id, run.started_at, run_id)
     run.asked_at = at
     if run.told_by not in (None, "reconcile"):
         return
@@ -93,7 +96,7 @@ async def ask_answered(
         _tell(run, last_seen, "reconcile")
     elif run.told_stopped_at is not None and run.told_stopped_at < last_seen:
         run.told_stopped_at = run.told_by = None
-    await _settle(session, run, at)
+    await _settle(session, run, around, at)
 
 
 def interval_end(run: UsageRow, later: UsageRow | None) -> tuple[datetime | None, ClosedBy | None]:
@@ -116,9 +119,10 @@ def _tell(run: UsageRow, stopped_at: datetime, closed_by: ClosedBy) -> None:
         run.told_stopped_at, run.told_by = stopped_at, closed_by
 
 
-async def _settle(session: AsyncSession, run: UsageRow, at: datetime, *, new_user: bool = False) -> None:
+async def _settle(
+    session: AsyncSession, run: UsageRow, around: Around, at: datetime, *, new_user: bool = False
+) -> None:
     """Brings the run's interval, and its predecessor's, to what is known, and announces those that changed."""
-    around = await _neighbours(session, run)
     changed: list[UsageRow] = []
     # The earlier one gives way before this one takes its place: intervals must not overlap even within a transaction.
     if around.earlier is not None and _close(session, around.earlier, run, at):
@@ -165,19 +169,19 @@ def _announcements(changed: Iterable[UsageRow], first: UsageRow | None) -> Itera
             yield Announcement(event=event, entities=[entities.usage(run.device_id), *users])
 
 
-async def _known(session: AsyncSession, run_id: UUID) -> UsageRow | None:
-    return (await session.scalars(select(UsageRow).where(UsageRow.run_id == run_id))).one_or_none()
-
-
-async def _neighbours(session: AsyncSession, run: UsageRow) -> Neighbours:
-    place, here = tuple_(UsageRow.started_at, UsageRow.run_id), tuple_(run.started_at, run.run_id)
-    others = select(UsageRow).where(UsageRow.device_id == run.device_id).limit(1)
-    ascending = UsageRow.started_at, UsageRow.run_id
-    descending = (column.desc() for column in ascending)
-    with session.no_autoflush:
-        earlier = await session.scalars(others.where(place < here).order_by(*descending))
-        later = await session.scalars(others.where(place > here).order_by(*ascending))
-    return Neighbours(earlier.one_or_none(), later.one_or_none())
+async def _around(session: AsyncSession, device_id: UUID, started_at: datetime, run_id: UUID) -> Around:
+    """As they are now, whatever the session has seen of them before."""
+    other = aliased(UsageRow)
+    place, here = tuple_(other.started_at, other.run_id), tuple_(started_at, run_id)
+    others = select(other.id).where(other.device_id == device_id).limit(1)
+    earlier = others.where(place < here).order_by(other.started_at.desc(), other.run_id.desc()).scalar_subquery()
+    later = others.where(place > here).order_by(other.started_at, other.run_id).scalar_subquery()
+    wanted = select(UsageRow).where(or_(UsageRow.run_id == run_id, UsageRow.id == earlier, UsageRow.id == later))
+    rows = {row.run_id: row for row in await session.scalars(wanted, execution_options={"populate_existing": True})}
+    run = rows.pop(run_id, None)
+    before = [row for row in rows.values() if (row.started_at, row.run_id) < (started_at, run_id)]
+    after = [row for row in rows.values() if (row.started_at, row.run_id) > (started_at, run_id)]
+    return Around(run, before[0] if before else None, after[0] if after else None)
 
 
 async def _is_first(session: AsyncSession, run: UsageRow) -> bool:
