@@ -7,6 +7,7 @@ from tests.bench.growth.dependencies import dependencies
 from tests.bench.growth.processes import processes
 from tests.bench.growth.rates import rates
 from tests.bench.growth.views import views
+from tests.bench.scenarios.allocating import allocate
 from tests.bench.scenarios.beside_peers import peers
 from tests.bench.scenarios.changes import heard, seen
 from tests.bench.scenarios.crowds import mixed, stampede
@@ -37,6 +38,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "views": views,
     "rates": rates,
     "reconcile": reconcile,
+    "allocate": allocate,
     "installs": installs,
     "metering": metering,
     "uploads": uploads,

@@ -68,6 +68,15 @@ COSTS: Mapping[str, str] = {
     "reconcile_cpu_ms": "— CPU",
     "reconcile_stall_ms": "— the longest that the event loop did nothing else",
     "reconcile_repairing_ms": "— where 100 devices lost theirs and 100 have no device, all repaired",
+    "allocations_round_robin_per_s": "allocations/s, 1,000 nodes and 10,000 devices, round robin",
+    "allocations_round_robin_p99_ms": "— p99",
+    "allocations_round_robin_cpu_ms": "— CPU of the service, each",
+    "allocations_weighted_round_robin_per_s": "— weighted round robin",
+    "allocations_weighted_round_robin_p99_ms": "— p99",
+    "allocations_weighted_round_robin_cpu_ms": "— CPU of the service, each",
+    "allocations_least_connection_per_s": "— least connection",
+    "allocations_least_connection_p99_ms": "— p99",
+    "allocations_least_connection_cpu_ms": "— CPU of the service, each",
 }
 GROWTH: Mapping[str, Mapping[str, str]] = {
     "views": {

@@ -38,6 +38,12 @@ def test_every_process_is_served_once_per_kind(file: Path) -> None:
     assert sorted(name for command in commands for name in command[1:]) == sorted(UNITS)
 
 
+def test_no_service_is_named_twice() -> None:
+    """Compose refuses such a file, and our reader takes the last."""
+    named = re.findall(r"^  ([\w-]+):", (DEPLOY / "compose.yaml").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(set(named))
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_setting_exists_and_every_url_has_its_port(file: Path) -> None:
     known = {f"CLOUDPHONE_{field.name.upper()}" for cls in SETTINGS for field in msgspec.structs.fields(cls)}

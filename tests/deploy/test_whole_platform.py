@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ from tests.servers import Guard
 pytestmark = pytest.mark.anyio
 
 HEALTHY = 180.0
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,33 @@ async def test_some_phones_of_the_demo_are_turned_on_and_no_device_claims_to_run
             return len(await running()) == PHONES
 
         await eventually(all_run, within=HEALTHY)
+
+
+def test_the_lines_of_the_readme_take_a_phone_through_a_life(machine: Machine, tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    first, rest = readme.split("## A phone that lives")
+    given = re.findall(r"^(?:TOKEN|DEVICE)=.*?[^\\]$", first, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", rest.split("\n## ")[0], re.DOTALL)
+    command = f"{sys.executable} -m cloudphone_deploy"
+    lines = (
+        "\n".join([*given, *blocks])
+        .replace(":30010", f":{machine.base + 10}")
+        .replace(".cloudphone/screen.png", "$SCREEN")
+    )
+    done = subprocess.run(
+        ["bash", "-euc", lines.replace(".venv/bin/cloudphone", command)],
+        env={**machine.env, "CLOUDPHONE_DATA": str(machine.folder.path), "SCREEN": str(tmp_path / "screen.png")},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=HEALTHY,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "package:org.cloudphone.tiny" in done.stdout
+    assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG")
+    usage = json.loads(done.stdout.rpartition('"usage":')[2])
+    assert usage["runs"] > 0 and usage["openSince"] is None
 
 
 def test_the_file_for_scripts_names_addresses_accounts_and_processes(machine: Machine) -> None:

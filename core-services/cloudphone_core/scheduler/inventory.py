@@ -250,9 +250,4 @@ def _node(node: Node) -> dict[str, Any]:
 
 
 def _template(template: Template) -> dict[str, Any]:
-    abis: list[str] = getattr(template, "abis", list(ABIS))
-    return {"id": template.id, "version": template.version, "abis": abis, "stale": False}
-
-
-ABIS = ("arm64-v8a", "armeabi-v7a", "x86_64", "x86")
-"""What a template runs that does not say."""
+    return {"id": template.id, "version": template.version, "abis": template.abis, "stale": False}

@@ -189,7 +189,7 @@ async def device_taken(session: AsyncSession, allocation_id: UUID, token: int) -
 async def device_refused(
     session: AsyncSession, allocation_id: UUID, token: int, reason: str, patience: Scheduling
 ) -> None:
-    """The request keeps its place in the queue, as long as it wants to wait."""
+    """The request keeps its place in the queue, as long as it wants to wait and is not refused everywhere."""
     allocation = await session.get(AllocationRow, allocation_id)
     if allocation is None or allocation.fencing_token != token:
         return
@@ -198,17 +198,20 @@ async def device_refused(
     if allocation.state != "reserved":
         return
     told = await end(session, allocation, "released", f"the device refused: {reason}", now, patience)
-    await announce_all(session, [*told, *await back_in_line(session, allocation, now)])
+    hopeless = await _ended_of(session, allocation.request_id) >= patience.scheduler_attempts
+    await announce_all(session, [*told, *await back_in_line(session, allocation, now, hopeless=hopeless)])
 
 
-async def back_in_line(session: AsyncSession, allocation: AllocationRow, now: datetime) -> list[Announcement]:
+async def back_in_line(
+    session: AsyncSession, allocation: AllocationRow, now: datetime, *, hopeless: bool = False
+) -> list[Announcement]:
     """What becomes of the request whose reservation came to nothing."""
     request = await session.get_one(RequestRow, allocation.request_id, with_for_update=True)
     request.allocation_id, request.failure, request.updated_at = None, allocation.ended_reason, now
-    if request.deadline_at > now:
+    if request.deadline_at > now and not hopeless:
         request.state = "queued"
         return []
-    request.state = "expired"
+    request.state = "refused" if hopeless else "expired"
     return reply(request, None, now)
 
 
@@ -228,6 +231,12 @@ async def _insert(session: AsyncSession, request: Waiting, now: datetime, lease_
     told = msgspec.structs.asdict(request) | {"constraints": msgspec.to_builtins(request.constraints)}
     times = {"lease_seconds": lease_seconds, "created_at": now, "updated_at": now}
     await session.execute(_INSERT, {**told, **times, "state": "queued"})
+
+
+async def _ended_of(session: AsyncSession, request_id: UUID) -> int:
+    """How many allocations of the request have come to nothing."""
+    tried = sa.select(sa.func.count()).where(AllocationRow.request_id == request_id, AllocationRow.state == "released")
+    return await session.scalar(tried) or 0
 
 
 async def _give_back(

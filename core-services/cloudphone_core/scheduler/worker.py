@@ -9,6 +9,7 @@ import structlog
 
 from cloudphone_shared.bus import Bus, connect
 from cloudphone_shared.clients.core import CoreClients
+from cloudphone_shared.contracts.common import MOST_IDS
 from cloudphone_shared.database import Database, Relay
 from cloudphone_shared.errors import DomainError, Unavailable
 from cloudphone_shared.settings import BusSettings, load
@@ -23,6 +24,7 @@ from .subscribers import subscribe
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+MOST_LOOKS = 50
 RING_SECONDS = 86_400.0
 """How long a ring that nobody uses is kept."""
 
@@ -88,8 +90,10 @@ class Work:
             await asyncio.sleep(self._patience.scheduler_sweep_seconds)
 
     async def _serve_once(self) -> None:
-        while await inventory.look_up(self._database, self._core):
-            pass
+        # What is asked for in vain stays marked, and is asked for again the next time only.
+        for _ in range(MOST_LOOKS):
+            if await inventory.look_up(self._database, self._core) < MOST_IDS:
+                break
         placed = await queue.serve(self._database, self._patience)
         if placed:
             log.info("queue_served", placed=placed)

@@ -10,7 +10,8 @@ from cyclopts import Parameter, validators
 from rich.console import Console
 
 from cloudphone_core.device.adb import Adb
-from cloudphone_core.device.providers import engine_of, open_provider
+from cloudphone_core.device.providers import open_provider
+from cloudphone_core.device.providers.docker import engine_of
 from cloudphone_core.device.providers.port import ProviderAway
 from cloudphone_deploy.commands.asking import settle
 from cloudphone_deploy.commands.options import Data, Json
@@ -63,7 +64,7 @@ async def _look(devices: Devices, with_phone: bool, boot_seconds: float, *, quie
 
 
 async def _all(devices: Devices, with_phone: bool, boot_seconds: float) -> AsyncGenerator[Finding]:
-    async for finding in servers(load(Databases), load(Redis), load(BusSettings), devices):
+    for finding in await servers(load(Databases), load(Redis), load(BusSettings), devices):
         yield finding
     async for finding in _provider(devices):
         yield finding

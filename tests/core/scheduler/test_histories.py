@@ -27,7 +27,7 @@ from cloudphone_shared.events.scheduler import (
     DeviceReleaseRequested,
 )
 from tests.core.owners import Owners
-from tests.core.scheduler.conftest import PATIENCE, World, envelope
+from tests.core.scheduler.conftest import PATIENCE, World, empty, envelope
 from tests.signing import Signer
 
 LIVE = "state IN ('reserved', 'active')"
@@ -95,8 +95,7 @@ class Histories(RuleBasedStateMachine):
         sa.event.listen(self.database._engine.sync_engine, "before_cursor_execute", self._count)
         nowhere: Any = None
         self.world = world = World(nowhere, self.database, Signer(), Owners())
-        for table in ("allocations", "requests", "turns", "rings", "sites", "devices", "nodes", "outbox", "inbox"):
-            await world.rows(f"TRUNCATE scheduler.{table} CASCADE")
+        await empty(self.database)
         self.nodes: dict[UUID, NodeStatus] = {}
         self.phones: dict[UUID, Phone] = {}
         self.tenants = [world.tenant, uuid4()]
@@ -309,5 +308,5 @@ class Histories(RuleBasedStateMachine):
 def test_every_history_keeps_its_promises(url: str) -> None:
     Histories.url = url
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Histories, settings=settings(max_examples=10, stateful_step_count=20, deadline=None)
+        Histories, settings=settings(max_examples=8, stateful_step_count=18, deadline=None)
     )

@@ -80,6 +80,18 @@ async def test_an_order_that_nothing_serves_in_time_is_told_so(world: World) -> 
     assert "colour" in (told[1].failure_reason or "")
 
 
+async def test_who_is_refused_everywhere_waits_no_longer(world: World) -> None:
+    """Such as a user who may hold no device."""
+    await world.phones(await world.node(), 9)
+    await ask(world, order(world))
+    for n in range(1, 6):
+        assert await replies(world) == []
+        await world.device_refused((await allocations(world))[-1], "the user is suspended")
+        assert await world.serve() == (n < 5)
+    [told] = await replies(world)
+    assert (told.success, told.failure_reason) == (False, "the device refused: the user is suspended")
+
+
 async def test_a_device_that_answers_after_the_deadline_is_given_back(world: World) -> None:
     await world.phones(await world.node())
     await ask(world, order(world))

@@ -1,6 +1,7 @@
 """Phones in containers of Docker Engine. Android's own image is redroid; any image whose init runs adbd will do."""
 
 import asyncio
+import os
 import re
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,8 @@ import docker
 import docker.errors
 import msgspec
 import requests
+
+from cloudphone_shared.settings import Devices
 
 from .archives import hashed
 from .port import Container, ContainerPlan, ContainerState, Copied, ProviderAway, ProviderRefused, Refusal, Volume
@@ -51,6 +54,15 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     health_seconds: int = 5
     timeout_seconds: int = 60
     threads: int = 16
+
+
+def engine_of(settings: Devices) -> Engine:
+    return Engine(
+        url=settings.docker_url or os.environ.get("DOCKER_HOST") or SOCKET,
+        image=settings.docker_image or REDROID,
+        network=settings.docker_network,
+        privileged=settings.docker_privileged,
+    )
 
 
 class DockerProvider:
