@@ -61,16 +61,20 @@ async def test_a_life_with_a_death_at_every_point_is_the_same_life(life: Life, t
     await deaths.done(device_id, "stop")
     await deaths.done(device_id, "snapshots", {"name": "Kept"})
     [snapshot] = (await life.world.ask("GET", f"/v1/devices/{device_id}/snapshots")).json()["data"]
-    await deaths.done(device_id, "start")
+    async with life.working():
+        await life.done(device_id, "start")
     await deaths.done(device_id, "reset")
     await life.mark(device_id, "second-secret")
-    await deaths.done(device_id, "stop")
+    async with life.working():
+        await life.done(device_id, "stop")
     await deaths.done(device_id, "restore", {"snapshotId": snapshot["id"]})
-    await deaths.done(device_id, "start")
+    async with life.working():
+        await life.done(device_id, "start")
     assert await life.marked(device_id) == "first-secret"
     containers = await life.phones.provider.find({})
     assert [one.volume for one in containers] == [(await life.row(device_id)).volume_name]
-    await deaths.done(device_id, "stop")
+    async with life.working():
+        await life.done(device_id, "stop")
     await deaths.done(device_id, "clean")
 
     assert await life.state(device_id) == "idle"
