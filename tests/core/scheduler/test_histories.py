@@ -308,5 +308,5 @@ class Histories(RuleBasedStateMachine):
 def test_every_history_keeps_its_promises(url: str) -> None:
     Histories.url = url
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Histories, settings=settings(max_examples=8, stateful_step_count=18, deadline=None)
+        Histories, settings=settings(max_examples=6, stateful_step_count=18, deadline=None)
     )
