@@ -114,8 +114,12 @@ async def test_a_device_that_is_taken_from_its_holder_is_shared_with_nobody(
     taken = await console.ask("POST", f"/admin/devices/{scene.device['id']}/unassign")
     assert taken.status_code == 200, taken.text
     await eventually(lambda: _ended(portal, scene, 404))
-    await services.ask("POST", "device", f"/v1/devices/{scene.device['id']}/assign", {"ownerId": scene.ben_id})
-    assert await portal.seen(scene.grants, by=scene.ben) == []
+    # Not even once it is the same holder's again.
+    back = {"ownerId": scene.device["ownerId"]}
+    await services.ask("POST", "device", f"/v1/devices/{scene.device['id']}/assign", back)
+    assert await portal.seen(scene.grants, by=scene.ana) == []
+    assert await portal.seen("/my/shared-devices", by=scene.ben) == []
+    assert (await portal.get(scene.shared, by=scene.ben)).status_code == 404
 
 
 async def test_a_device_is_shared_by_its_holder_once_per_user_within_the_organisation(

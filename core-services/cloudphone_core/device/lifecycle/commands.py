@@ -16,6 +16,7 @@ from cloudphone_shared.database.versions import versions_of
 from cloudphone_shared.errors import Conflict, DomainError, NotFound
 from cloudphone_shared.ids import uuid7
 
+from ..grants import end_grants
 from ..models import ArrearsRow, DeviceRow, DeviceRunRow, OperationRow
 from ..moves import DEADLINES, forget_owner, lock_device, move
 from ..operations.job import ON_THE_PHONE
@@ -122,6 +123,8 @@ async def accept(
     request = _request(device, kind)
     told = await _cancel_others(session, device, also=ON_THE_PHONE if kind in _ENDS_ALL else frozenset())
     told += await move(session, device, BUSY[kind], reason, by)
+    if kind in ("clean", "delete"):
+        told += await end_grants(session, device.id)
     if kind == "clean":
         told += forget_owner(device)
     if kind in ("clean", "delete") and device.volume_name is None:
