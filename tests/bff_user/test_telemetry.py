@@ -37,7 +37,7 @@ async def test_a_trace_runs_from_the_portal_through_the_service_and_the_bus_to_w
     ana = await services.user("Ana")
     by = await services.signed_in(ana["email"])
     bus = connect(nats.url, name="telemetry.events")
-    subscribe(bus, services.databases["device"])
+    subscribe(bus, services.databases["device"], services.clients("device"))
     await bus.start()
     services.bus.also = bus
     try:

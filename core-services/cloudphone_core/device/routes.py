@@ -21,6 +21,7 @@ from cloudphone_shared.contracts.device import (
     DeviceState,
     DeviceStatistics,
     DeviceSummary,
+    Provider,
     StateChange,
 )
 from cloudphone_shared.contracts.user import User
@@ -101,12 +102,13 @@ async def create_device(
     caller: NamedDependency[Caller],
     database: NamedDependency[Database],
     core: NamedDependency[CoreClients],
+    provider: NamedDependency[Provider],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Any]:
     tenant_id = await _tenant_of(caller, data.tenant_id, core)
 
     async def create(session: AsyncSession) -> Reply:
-        device_id, announced = await service.create_device(session, caller, data, tenant_id)
+        device_id, announced = await service.create_device(session, caller, data, tenant_id, provider)
         answer = await queries.changed_device(session, caller, device_id, announced)
         headers = {"Location": f"/v1/devices/{device_id}", "ETag": etag(answer.data.version)}
         return Reply.of(answer, status=201, headers=headers)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.auth import Caller
-from cloudphone_shared.contracts.device import DeviceCreate, DevicePatch
+from cloudphone_shared.contracts.device import DeviceCreate, DevicePatch, Provider
 from cloudphone_shared.contracts.user import User
 from cloudphone_shared.database.outbox import announce_all
 from cloudphone_shared.errors import Conflict, Invalid
@@ -33,12 +33,12 @@ RELEASABLE = frozenset(state for state, following in TRANSITIONS.items() if "cle
 
 
 async def create_device(
-    session: AsyncSession, caller: Caller, wanted: DeviceCreate, tenant_id: UUID
+    session: AsyncSession, caller: Caller, wanted: DeviceCreate, tenant_id: UUID, provider: Provider
 ) -> tuple[UUID, Versions]:
-    """Made and idle at once: a simulated device has nothing to build yet. Raises Invalid for an unknown node or
-    template, Conflict for a node that takes no more devices."""
-    if wanted.provider != "simulated":
-        raise Invalid(f"Devices of the provider {wanted.provider} cannot be made here; simulated ones can")
+    """Made and idle at once: its container is made at its first start. Raises Invalid for an unknown node or template,
+    and for another provider than the platform's; Conflict for a node that takes no more devices."""
+    if wanted.provider not in (None, provider):
+        raise Invalid(f"Devices of the provider {wanted.provider} cannot be made here; {provider} ones can")
     await _check_template(session, wanted.template_id)
     if wanted.node_id is not None:
         await _check_room(session, wanted.node_id)
@@ -49,7 +49,7 @@ async def create_device(
         name=wanted.name,
         node_id=wanted.node_id,
         template_id=wanted.template_id,
-        provider=wanted.provider,
+        provider=provider,
         desired_state="idle",
         state="creating",
         tags=list(dict.fromkeys(wanted.tags)),

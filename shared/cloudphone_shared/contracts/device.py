@@ -93,13 +93,14 @@ class DevicesHeld(Contract, frozen=True, kw_only=True):
 
 
 class DeviceCreate(Request, frozen=True, kw_only=True):
-    """`tenant_id` defaults to the caller's; only a caller who sees all tenants may name another."""
+    """`tenant_id` defaults to the caller's; only a caller who sees all tenants may name another. `provider` defaults to
+    the platform's, which is the only one it takes."""
 
     name: Name
     template_id: UUID
     node_id: UUID | None = None
     tenant_id: UUID | None = None
-    provider: Provider = "simulated"
+    provider: Provider | None = None
     tags: Tags = []
 
 

@@ -253,3 +253,12 @@ async def test_statistics_count_what_the_caller_sees(world: World, users: Users)
     }
     own = (await world.ask("GET", "/v1/devices/statistics", by=world.customer(ana))).json()["data"]
     assert own["total"] == 1
+
+
+async def test_a_device_is_of_the_platforms_provider_and_of_no_other(world: World) -> None:
+    made = await world.device()
+    assert made["provider"] == "simulated"
+    other = {"name": "Phone", "templateId": made["template"]["id"], "provider": "docker"}
+    refused = await world.ask("POST", "/v1/devices", other)
+    assert refused.status_code == 422, refused.text
+    assert "docker" in refused.json()["detail"]
