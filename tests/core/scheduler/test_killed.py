@@ -104,7 +104,7 @@ async def test_a_worker_killed_at_any_step_leaves_each_effect_once(world: World,
                 await bus.replay(queue)
             return devices.replies.keys() == asked
 
-        await eventually(all_are_told, within=60)
+        await eventually(all_are_told, within=120)
     await bus.stop()
 
     assert all(len(each) == 1 for each in (*devices.reserved.values(), *devices.replies.values()))
