@@ -241,6 +241,11 @@ class Devices(PhonesSettings, frozen=True, kw_only=True):
         _default(self, "adb_server", f"127.0.0.1:{self.port_base + PORTS['adb']}")
         _default(self, "apk_cache_folder", f"{self.data}/apk-cache")
 
+    @property
+    def nodes_served(self) -> list[str] | None:
+        """None: every node."""
+        return None if "*" in self.device_node_names else self.device_node_names
+
 
 class AppStorage(msgspec.Struct, frozen=True, kw_only=True):
     """Where APKs are kept: `file://` with a path, by default `apps` in the data folder, or what obstore reads, such as

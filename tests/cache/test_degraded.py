@@ -72,6 +72,27 @@ async def test_without_a_last_good_value_a_part_is_null_and_the_view_not_complet
         assert served.header("x-view-complete") == "false"
 
 
+async def test_a_part_that_is_not_kept_is_shown_by_nobody_but_its_service(library: Library) -> None:
+    view = View("note:{number}", Note, fresh_for=60, serve_stale_for=600)
+
+    @view.segment
+    async def holder(core: Library, number: str) -> str:
+        return (await core.books.one(f"book:{number}"))["holder"]
+
+    @view.segment(kept=False)
+    async def private(core: Library, holder: str) -> str | None:
+        return (await core.people.one(f"person:{holder}"))["name"]
+
+    async with a_cache(library, view) as cache:
+        assert body(await cache.read(view, {"number": 1}, EVERYTHING))["private"] == "Ana"
+        library.people.commit("person:ana", {"name": "Anna"})
+        library.people.down = True
+        ears(cache, library)
+        served = await cache.read(view, {"number": 1}, EVERYTHING)
+        assert body(served)["private"] is None
+        assert body(served)["degraded"] == [{"field": "private", "reason": "unavailable"}]
+
+
 @pytest.mark.parametrize("off", [-300, 300])
 async def test_what_a_process_whose_clock_is_wrong_has_read_is_told_by_the_owners_time(
     library: Library, clock: Clock, off: int

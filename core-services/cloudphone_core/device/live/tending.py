@@ -16,7 +16,7 @@ from .watching import Supervisor
 
 async def tend(database: Database, provider: Provider, adb: Adb, core: CoreClients, settings: Devices) -> None:
     """Until cancelled."""
-    nodes = None if "*" in settings.device_node_names else settings.device_node_names
+    nodes = settings.nodes_served
     reconciler = Reconciler(database, provider, name=settings.provider, deployment=settings.deployment_id, nodes=nodes)
     heartbeats = Heartbeats(database, core.scheduler, Path(settings.data), nodes=nodes)
     async with asyncio.TaskGroup() as work:

@@ -1,6 +1,6 @@
 """Who does which operation: taken, given back and ended in the database, whose clock alone counts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,27 +14,32 @@ from cloudphone_shared.contracts.operation import OperationKind
 from cloudphone_shared.database import Database
 from cloudphone_shared.database.outbox import announce_all
 
-from ..models import DeviceRow, OperationRow
+from ..models import DeviceRow, NodeRow, OperationRow
 from ..moves import DEADLINES, deadline_of
 from .job import ON_THE_PHONE, LeaseLost, OperationFacts, Outcome, Settle, leased
 from .requesting import changed
 
 
-async def claim(database: Database, kinds: list[OperationKind], lease_seconds: float) -> OperationFacts | None:
-    """The oldest operation that nobody does, now this caller's; None when there is none.
+async def claim(
+    database: Database, kinds: Sequence[OperationKind], lease_seconds: float, nodes: Sequence[str] | None = None
+) -> OperationFacts | None:
+    """The oldest operation that nobody does, now this caller's; None when there is none. `nodes`: names of those whose
+    devices the caller can reach, None: all.
 
     That is one that waits and may begin, or one whose worker was not heard of for the length of its lease. A device
     with work under way is left alone; its own life goes before what is done on its phone.
     """
     while True:
         try:
-            return await _claim(database, kinds, lease_seconds)
+            return await _claim(database, kinds, lease_seconds, nodes)
         except IntegrityError:
             # Another worker began something on the same device at the same moment: the index let one through.
             continue
 
 
-async def _claim(database: Database, kinds: list[OperationKind], lease_seconds: float) -> OperationFacts | None:
+async def _claim(
+    database: Database, kinds: Sequence[OperationKind], lease_seconds: float, nodes: Sequence[str] | None
+) -> OperationFacts | None:
     now, other = sa.func.clock_timestamp(), aliased(OperationRow)
     busy = sa.exists().where(
         other.device_id == OperationRow.device_id, other.id != OperationRow.id, other.state == "running"
@@ -47,7 +52,7 @@ async def _claim(database: Database, kinds: list[OperationKind], lease_seconds: 
     orphaned = sa.and_(OperationRow.state == "running", OperationRow.leased_until < now)
     free = (
         sa.select(OperationRow.id)
-        .where(OperationRow.kind.in_(kinds), sa.or_(waiting, orphaned))
+        .where(OperationRow.kind.in_(kinds), sa.or_(waiting, orphaned), *_within_reach(nodes))
         .order_by(OperationRow.kind.in_(ON_THE_PHONE), OperationRow.created_at, OperationRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -69,6 +74,13 @@ async def _claim(database: Database, kinds: list[OperationKind], lease_seconds: 
     async with database.writing() as session:
         row = (await session.scalars(taken)).one_or_none()
         return None if row is None else _facts(row)
+
+
+def _within_reach(nodes: Sequence[str] | None) -> list[sa.ColumnElement[bool]]:
+    if nodes is None:
+        return []
+    placed = sa.select(DeviceRow.id).join(NodeRow, NodeRow.id == DeviceRow.node_id).where(NodeRow.name.in_(nodes))
+    return [OperationRow.device_id.in_(placed)]
 
 
 async def begin(database: Database, operation: OperationFacts) -> OperationFacts:

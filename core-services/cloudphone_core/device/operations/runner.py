@@ -103,7 +103,9 @@ class Runner:
     async def _claimed(self) -> OperationFacts | None:
         operation = None
         try:
-            operation = await claims.claim(self._database, list(self._works), self._pace.lease)
+            operation = await claims.claim(
+                self._database, list(self._works), self._pace.lease, self._settings.nodes_served
+            )
         finally:
             if operation is None:
                 self._free.release()
