@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
@@ -25,13 +26,14 @@ _SORTS = Sorts({"since": ArrearsRow.since}, tiebreak=ArrearsRow.user_id, default
 
 async def begin(session: AsyncSession, user: User, reason: str, at: datetime) -> dict[str, int]:
     """What changed, with versions. Again, it changes the reason alone."""
-    row = await session.get(ArrearsRow, user.id, with_for_update=True)
-    if row is not None and row.reason == reason:
+    noted = insert(ArrearsRow).values(user_id=user.id, tenant_id=user.tenant_id, reason=reason, since=at)
+    anew = noted.on_conflict_do_update(
+        index_elements=[ArrearsRow.user_id],
+        set_={"reason": noted.excluded.reason},
+        where=ArrearsRow.reason != noted.excluded.reason,
+    )
+    if await session.scalar(anew.returning(ArrearsRow.user_id)) is None:
         return {}
-    if row is None:
-        session.add(ArrearsRow(user_id=user.id, tenant_id=user.tenant_id, reason=reason, since=at))
-    else:
-        row.reason = reason
     # Announced again with a new reason: who freezes what is frozen changes nothing.
     event = ArrearsBegan(user_id=user.id, tenant_id=user.tenant_id, reason=reason)
     return await announce(session, event, entities.arrears(user.id))
