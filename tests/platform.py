@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,8 @@ from cloudphone_deploy.consistency import laboratory
 from cloudphone_deploy.folder import CLIENTS
 from cloudphone_shared.settings import PORTS
 from tests.nursery import Nursery
+from tests.phone.adb import Adb
+from tests.phone.adb import running as adb_server
 from tests.servers import Guard, Postgres, Server, free_base, free_port
 
 GROUPS: Mapping[str, Sequence[str]] = {**laboratory.GROUPS, "bff-admin": ("bff-admin",), "bff-user": ("bff-user",)}
@@ -103,6 +106,7 @@ class Platform:
             "CLOUDPHONE_RATE_LIMITS": "100000/s,1000000/min",
             "CLOUDPHONE_LOGIN_RATE_LIMITS": "100000/min",
             "CLOUDPHONE_ACCESS_TOKEN_SECONDS": "86400",
+            "CLOUDPHONE_PHONES_FOLDER": str(Guard.get().folder / f"farm-{self.base}"),
             **self.databases,
             **(settings or {}),
         }
@@ -141,6 +145,17 @@ class Platform:
         finally:
             for name in more:
                 self.processes.pop(name).remove()
+
+    @contextmanager
+    def with_phones(self, home: Path) -> Iterator[tuple[Process, Adb]]:
+        """The farm and an adb server, whose files go to `home`; both end with the block."""
+        farm = self.processes["phones"] = self._process(("phones",))
+        try:
+            with adb_server(home, self.base + PORTS["adb"]) as adb:
+                _start([farm])
+                yield farm, adb
+        finally:
+            self.processes.pop("phones").remove()
 
     def _process(self, units: Sequence[str], port: int | None = None) -> Process:
         usual = [self.base + PORTS[unit] for unit in units if unit in PORTS]

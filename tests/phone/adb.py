@@ -31,8 +31,8 @@ class Done(NamedTuple):
 class Adb:
     """One server, and as many commands as are asked of it."""
 
-    def __init__(self, home: Path) -> None:
-        self.port = free_port()
+    def __init__(self, home: Path, port: int | None = None) -> None:
+        self.port = port or free_port()
         self._program = adbutils.adb_path()
         self.environment = {
             **os.environ,
@@ -128,8 +128,8 @@ class Connected:
 
 
 @contextlib.contextmanager
-def running(home: Path) -> Iterator[Adb]:
-    adb = Adb(home)
+def running(home: Path, port: int | None = None) -> Iterator[Adb]:
+    adb = Adb(home, port)
     try:
         adb.wait()
         yield adb
