@@ -87,4 +87,4 @@ async def _new_app_version(admin: Staff) -> str:
 
 async def test_each_service_can_have_a_database_of_its_own(platform_on_rabbitmq: OnRabbitMQ) -> None:
     urls = list(platform_on_rabbitmq.databases.values())
-    assert len(set(urls)) == len(urls) == 6
+    assert len(set(urls)) == len(urls) == 7
