@@ -100,17 +100,10 @@ class Store(Life):
         return AppInstallRequested(**{**asked, **file, **other})
 
     async def ask(self, *asked: Asked) -> None:
+        """Nobody who asks is in the way of the worker, nor it in theirs: that would be Unavailable."""
         for each in asked:
-            await eventually(lambda each=each: self._taken(each))
-
-    async def _taken(self, asked: Asked) -> bool:
-        """As the bus does: what the database could not take now is delivered again."""
-        try:
             async with self.world.database.writing() as session:
-                await take_request(session, asked)
-        except Unavailable:
-            return False
-        return True
+                await take_request(session, each)
 
     async def told(self, asked: Asked) -> list[dict[str, Any]]:
         """What was announced of it, with its type, but for progress."""
@@ -204,32 +197,6 @@ async def _has(store: Store, asked: Asked, kind: str) -> bool:
     return kind in [told["type"] for told in await store.told(asked)]
 
 
-STEPS = ("downloaded", "brought", "installed", "verified", "done")
-
-
-async def test_a_worker_killed_at_each_step_leaves_one_effect(store: Store) -> None:
-    async with store.working():
-        device = await store.running()
-    for version, step in enumerate(STEPS, 1):
-        died = asyncio.Event()
-
-        async def dies(point: str, step: str = step, died: asyncio.Event = died) -> None:
-            if point == f"install.{step}":
-                died.set()
-                await asyncio.Event().wait()
-
-        asked = store.wanted(device, version)
-        await store.ask(asked)
-        async with store.working(points=dies):
-            await died.wait()
-            await store.later(device, 60)
-            async with store.working():
-                assert (await store.end(asked))["type"] == "app.install.completed"
-        assert await store.on_phone(device) == version
-        assert len(await store.told(asked)) == 1
-        assert await store.left_behind(device) == []
-
-
 async def test_what_is_given_up_ends_where_it_stands_unless_it_is_past_that(store: Store) -> None:
     before = store.wanted(str(uuid7()))
     await store.ask(cancelled(before))
@@ -289,6 +256,7 @@ async def test_what_cannot_be_done_is_said_with_a_code(store: Store) -> None:
         ):
             await store.ask(asked)
             assert (await store.end(asked))["code"] == code, code
+            assert await store.left_behind(device) == []
     operation = await store.operation(str(operation_of("install", off_device.installation_id, 1)))
     assert (operation["kind"], operation["state"]) == ("install", "failed")
 

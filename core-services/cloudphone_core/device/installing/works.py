@@ -2,6 +2,7 @@
 phone has is asked of the phone."""
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -69,25 +70,33 @@ class _Installation:
         self._job, self._asked, self._cache = job, asked, cache
         self._start_seconds, self._look_seconds = start_seconds, look_seconds
         self._reported = ("", -_REPORT_PERCENT)
-        self._remote = f"{_FOLDER}/cloudphone-{asked.installation_id}.apk"
 
     async def done(self) -> dict[str, Any]:
-        job, asked = self._job, self._asked
         await self._report("downloading", 1, "looking for the phone")
-        address = await _running(job, self._start_seconds)
+        address = await _running(self._job, self._start_seconds)
+        try:
+            await self._on_phone(address)
+        except (PhoneRefused, WorkFailed):
+            # Whoever tries again brings a file of his own: this one would stay for ever.
+            with contextlib.suppress(PhoneRefused, Unavailable):
+                await _tidy(self._job, address, self._asked)
+            raise
+        await _tidy(self._job, address, self._asked)
+        return {"versionCode": self._asked.version_code}
+
+    async def _on_phone(self, address: str) -> None:
+        job, asked = self._job, self._asked
         present = await job.adb.installed(address, asked.package_name)
         if present is None or present.version_code < asked.version_code:
             await self._brought(address)
             await job.point("brought")
             await self._report("installing", 80, "installing")
-            await job.adb.install(address, self._remote, reinstall=True)
+            await job.adb.install(address, _remote(asked), reinstall=True)
             await job.point("installed")
         elif present.version_code > asked.version_code:
             raise WorkFailed("INSTALL_FAILED_VERSION_DOWNGRADE", "A higher version is on the phone")
         await self._report("verifying", 95, "verifying")
         await _verified(job, address, asked)
-        await job.adb.shell(address, ["rm", "-f", self._remote])
-        return {"versionCode": asked.version_code}
 
     async def _brought(self, address: str) -> None:
         """The file onto the phone."""
@@ -124,7 +133,7 @@ class _Installation:
         def percent() -> int:
             return 45 + 30 * sent // self._asked.size
 
-        pushing = self._job.adb.push(address, path, self._remote, 0o644, note)
+        pushing = self._job.adb.push(address, path, _remote(self._asked), 0o644, note)
         await self._watched(pushing, "transferring", "sending the app to the phone", percent)
 
     async def _watched(self, doing: Coroutine[Any, Any, T], state: str, step: str, percent: Callable[[], int]) -> T:
@@ -169,6 +178,14 @@ async def _verified(job: Job, address: str, asked: AppInstallRequested) -> None:
     await job.point("verified")
 
 
+def _remote(asked: AppInstallRequested) -> str:
+    return f"{_FOLDER}/cloudphone-{asked.installation_id}.apk"
+
+
+async def _tidy(job: Job, address: str, asked: AppInstallRequested) -> None:
+    await job.adb.shell(address, ["rm", "-f", _remote(asked)])
+
+
 async def _too_late_to_cancel(job: Job, asked: AppInstallRequested) -> None:
     """Returns when the app has been installed before anybody asked for the end; else raises Cancelled."""
     device = await job.reload()
@@ -177,7 +194,7 @@ async def _too_late_to_cancel(job: Job, asked: AppInstallRequested) -> None:
             present = await job.adb.installed(device.address, asked.package_name)
             if present is not None and present.version_code == asked.version_code:
                 return
-            await job.adb.shell(device.address, ["rm", "-f", f"{_FOLDER}/cloudphone-{asked.installation_id}.apk"])
+            await _tidy(job, device.address, asked)
         except (PhoneRefused, Unavailable):
             raise Cancelled from None
     raise Cancelled

@@ -168,11 +168,13 @@ class Job:
 
     async def _renewed(self, session: AsyncSession) -> OperationRow:
         row = await leased(session, self.operation)
-        row.leased_until = sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, self._lease_seconds)
         if row.cancel_requested:
             raise Cancelled
         if row.kind in ON_THE_PHONE and await _is_in_the_way(session, row):
             raise GivesWay
+        # Nothing is asked after this: a row that is updated twice in a transaction has its foreign key checked again,
+        # which locks the device after the operation, where everybody else locks the device first.
+        row.leased_until = sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, self._lease_seconds)
         return row
 
 
