@@ -124,13 +124,7 @@ async def uninstall(session: AsyncSession, installation_id: UUID, at: datetime) 
     """Raises StateConflict unless it stands installed, Conflict while another version is on its way."""
     row = await locked(session, installation_id)
     check_step(row.state, "uninstalling")
-    on_its_way = select(InstallationRow.id).where(
-        InstallationRow.device_id == row.device_id,
-        InstallationRow.package_name == row.package_name,
-        InstallationRow.state.in_(UNDER_WAY),
-    )
-    if await session.scalar(on_its_way):
-        raise Conflict("Another version is on its way to the device: cancel that first")
+    await _check_alone(session, row)
     before = row.state
     _begin_uninstalling(row, at)
     await announce_all(session, [shown(row, before), _uninstalling(row)])
@@ -146,6 +140,7 @@ async def retry(
         raise _out_of_turn(former, "tried again")
     if former.purpose == "install":
         return await install(session, caller, target, former.app_version_id, at, retry_of=former.id)
+    await _check_alone(session, former)
     attempts = await _attempts(session, former.package_name, [target])
     row = InstallationRow(
         id=uuid7(),
@@ -248,6 +243,17 @@ async def locked(session: AsyncSession, installation_id: UUID) -> InstallationRo
     return row
 
 
+async def _check_alone(session: AsyncSession, row: InstallationRow) -> None:
+    """Raises Conflict while a version of the package is on its way: the device would take that off, too."""
+    on_its_way = select(InstallationRow.id).where(
+        InstallationRow.device_id == row.device_id,
+        InstallationRow.package_name == row.package_name,
+        InstallationRow.state.in_(UNDER_WAY),
+    )
+    if await session.scalar(on_its_way):
+        raise Conflict("Another version is on its way to the device: cancel that first")
+
+
 def _begin_uninstalling(row: InstallationRow, at: datetime) -> None:
     row.state, row.purpose, row.progress, row.updated_at = "uninstalling", "uninstall", 0, at
     row.deadline_at = at + timedelta(seconds=PATIENCE_SECONDS)
@@ -299,7 +305,10 @@ async def _standing(
     """What stands on each device, with its version code."""
     statement = select(InstallationRow, AppVersionRow.version_code)
     statement = statement.join(AppVersionRow, AppVersionRow.id == InstallationRow.app_version_id)
-    rows = await session.execute(statement.where(*_of(package, targets), InstallationRow.state.in_(STANDING)))
+    statement = statement.where(*_of(package, targets), InstallationRow.state.in_(STANDING))
+    # Nobody begins to take it off before the caller's own is seen to be on its way.
+    held = statement.order_by(InstallationRow.id).with_for_update(read=True, of=InstallationRow)
+    rows = await session.execute(held)
     return {row.device_id: (row, code) for row, code in rows.all()}
 
 

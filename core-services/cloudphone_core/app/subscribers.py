@@ -24,8 +24,8 @@ from . import reporting
 
 INSTALL_STATUS = "app-service.install-status"
 VOLUME_LOST = "app-service.volume-lost"
-CLEANED = "cleaning"
-"""The state in which a device is given a new volume."""
+WIPED = ("cleaning", "resetting")
+"""The states in which a device is given a new volume."""
 
 
 REPORTS: dict[str, type[reporting.Report]] = {
@@ -72,4 +72,4 @@ def _device_without_volume(envelope: Envelope) -> UUID | None:
         event = msgspec.json.decode(envelope.data, type=DeviceStatusChanged)
     except msgspec.MsgspecError as error:
         raise Reject(f"not a {envelope.type}: {error}") from error
-    return event.device_id if event.new_status == CLEANED else None
+    return event.device_id if event.new_status in WIPED else None
