@@ -106,7 +106,9 @@ class Platform:
             "CLOUDPHONE_RATE_LIMITS": "100000/s,1000000/min",
             "CLOUDPHONE_LOGIN_RATE_LIMITS": "100000/min",
             "CLOUDPHONE_ACCESS_TOKEN_SECONDS": "86400",
+            # Each process has a data folder of its own; these two are of several.
             "CLOUDPHONE_PHONES_FOLDER": str(Guard.get().folder / f"farm-{self.base}"),
+            "CLOUDPHONE_APP_STORAGE_URL": (Guard.get().folder / f"apps-{self.base}").as_uri(),
             **self.databases,
             **(settings or {}),
         }

@@ -15,7 +15,7 @@ from tests.conditions import eventually
 from tests.journeys.client import Person, Staff
 from tests.journeys.conftest import OnNats, OnRabbitMQ
 from tests.phone.adb import Adb, Connected
-from tests.uploading import OCTETS, TUS
+from tests.uploading import publish_apk
 
 pytestmark = pytest.mark.anyio
 TINY = Path(__file__).parents[1] / "data" / "tiny.apk"
@@ -29,7 +29,8 @@ async def test_an_app_comes_onto_a_phone_and_off_again_and_each_run_of_the_phone
 ) -> None:
     async with Staff(each_platform) as admin, await admin.new_customer() as ana, _listening(ana) as ear:
         with each_platform.with_phones(tmp_path) as (farm, adb):
-            screen, version = Screen(ana), {"appVersionId": await _published(admin)}
+            screen, uploaded = Screen(ana), await publish_apk(admin.http, TINY.read_bytes(), under="/admin")
+            version = {"appVersionId": uploaded["id"]}
             await screen.commanded("start", "running")
 
             farm.pause()
@@ -138,18 +139,6 @@ async def _listening(person: Person) -> AsyncIterator[Ear]:
         listening = asyncio.create_task(ear.listen(live))
         yield ear
         listening.cancel()
-
-
-async def _published(admin: Staff) -> str:
-    """The id of the version that was made of the file."""
-    content = TINY.read_bytes()
-    made = await admin.http.post("/admin/uploads", headers={**TUS, "Upload-Length": str(len(content))})
-    assert made.status_code == 201, made.text
-    place = made.headers["Location"]
-    sent = await admin.http.patch(place, headers={**TUS, **OCTETS, "Upload-Offset": "0"}, content=content)
-    assert sent.headers["Upload-State"] == "ready", sent.headers
-    version = await admin.write("POST", f"{place}/publish", {})
-    return version["id"]
 
 
 async def _packages(admin: Staff, screen: Screen, adb: Adb) -> list[str]:

@@ -29,6 +29,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 LARGEST_CODE = 2**53 - 1
 AT_ONCE = 2
 """Files that one process reads at the same time."""
+_LOOK_SECONDS = 0.05
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -55,11 +56,15 @@ class Checks:
         self._running: set[asyncio.Task[None]] = set()
 
     async def soon(self, upload_id: UUID, within: float) -> None:
-        """Begins, and waits for the end for `within` seconds."""
+        """Begins, and waits for the end for `within` seconds, also where another process was first."""
         task = asyncio.create_task(self._safely(upload_id))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        await asyncio.wait([task], timeout=within)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await asyncio.wait([task])
+                while await self._state_of(upload_id) == "checking":  # noqa: ASYNC110  # the other is another process
+                    await asyncio.sleep(_LOOK_SECONDS)
 
     async def sweep(self) -> int:
         """Checks what is waiting; returns how many. Raises Unavailable."""
@@ -87,7 +92,8 @@ class Checks:
             await self._conclude(upload_id, token, read)
         finally:
             renewing.cancel()
-        await self._storage.delete(*parts, *([uploads.apk_key(upload_id)] if await self._is_refused(upload_id) else []))
+        refused = await self._state_of(upload_id) == "refused"
+        await self._storage.delete(*parts, *([uploads.apk_key(upload_id)] if refused else []))
 
     async def close(self) -> None:
         for task in self._running:
@@ -132,10 +138,10 @@ class Checks:
             session, _shown(read.apk, read.sha256), row.tenant_id, row.app_id
         )
 
-    async def _is_refused(self, upload_id: UUID) -> bool:
+    async def _state_of(self, upload_id: UUID) -> str | None:
+        """None where the upload is gone."""
         async with self._database.reading() as session:
-            row = await session.get(UploadRow, upload_id)
-            return row is not None and row.state == "refused"
+            return await session.scalar(select(UploadRow.state).where(UploadRow.id == upload_id))
 
 
 def refused_by_platform(apk: Apk, abis: tuple[str, ...]) -> Refusal | None:
