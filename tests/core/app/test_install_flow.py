@@ -92,8 +92,12 @@ async def test_an_installation_is_asked_for_reported_and_followed_by_an_upgrade(
     await tell(world, report(AppUninstallFailed, upgrade, code="device-not-running", error="off"))
     failed = await now(world, upgrade)
     assert (failed["state"], failed["error"]) == ("failed", "The phone is not running: start it, and try again")
+    again = await world.install(new)
+    refused = await world.client.post(f"/v1/installations/{upgrade['id']}/retry", headers=world.as_ana)
+    assert refused.status_code == 409
+    await tell(world, report(AppInstallFailed, again, code="cancelled", error="", cancelled=True))
     retried = (await world.ok("POST", f"/v1/installations/{upgrade['id']}/retry", world.as_ana))["data"]
-    assert (retried["state"], retried["attempt"], retried["retryOf"]) == ("uninstalling", 3, upgrade["id"])
+    assert (retried["state"], retried["attempt"], retried["retryOf"]) == ("uninstalling", 4, upgrade["id"])
     assert await asked(world, retried) == ["app.uninstall.requested"]
     await tell(world, report(AppUninstallCompleted, retried), report(AppUninstallCompleted, upgrade))
     assert (await world.listed(world.as_ana))["data"] == [failed]

@@ -78,7 +78,7 @@ async def states(world: World) -> list[str]:
     return [row.state for row in await world.rows(sql, id=world.phone.id)]
 
 
-@pytest.mark.parametrize("kind", ["cleaned", "deleted"])
+@pytest.mark.parametrize("kind", ["cleaning", "resetting", "deleted"])
 async def test_installations_end_with_the_volume_and_later_ones_stay(world: World, bus: Bus, kind: str) -> None:
     made = [await world.install(await world.version(await world.app())) for _ in range(4)]
     await world.walk(made[0], *TO_INSTALLED)
@@ -87,7 +87,7 @@ async def test_installations_end_with_the_volume_and_later_ones_stay(world: Worl
     await world.walk(made[3], *TO_INSTALLED, "uninstalling")
     entity = f"installations:{world.phone.id}"
     before = (await world.listed(world.bff))["entities"][entity]
-    lost = told(world, deleted(world) if kind == "deleted" else state_changed(world, "cleaning"), world.now)
+    lost = told(world, deleted(world) if kind == "deleted" else state_changed(world, kind), world.now)
     world.now += timedelta(seconds=1)
     await world.install(await world.version(await world.app()))
 
