@@ -269,6 +269,7 @@ async def begin_arrears(
 
 @delete("/v1/users/{user_id:uuid}/arrears", guards=[requires("arrears:manage")], status_code=200)
 async def end_arrears(user_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[None]:
+    await owners.may_see_user(billing.core, caller, user_id)
     async with billing.database.writing() as session:
         return Answer(data=None, entities=await arrears.end(session, caller, user_id))
 
