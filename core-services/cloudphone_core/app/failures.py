@@ -32,6 +32,7 @@ SENTENCES: Mapping[str, str] = {
     "DELETE_FAILED_INTERNAL_ERROR": "The phone's package manager failed",
     "device-not-running": "The phone is not running: start it, and try again",
     "device-gone": "The device is not there any longer",
+    "device-reassigned": "The device has changed hands since it was asked for",
     "download-refused": "The app's file is not in the store",
     "download-damaged": "The app's file came damaged, again and again",
     "not-verified": "The phone says that it has installed the app, and does not have it",

@@ -160,6 +160,26 @@ def store(world: World, phones: Phones, tmp_path: Path) -> Store:  # noqa: F811
     return Store(world, phones, tmp_path / "apks")
 
 
+async def test_what_a_former_holder_asked_for_is_not_done_on_the_next_ones_phone(store: Store) -> None:
+    ana, bob = (store.world.users.user(store.world.tenant, name) for name in ("Ana", "Bob"))
+    device_id = await store.held(bob)
+    late = store.wanted(device_id, user_id=ana.id)
+    off = AppUninstallRequested(
+        installation_id=uuid7(), device_id=UUID(device_id), tenant_id=store.world.tenant, user_id=ana.id,
+        package_name=store.package, attempt=1,
+    )  # fmt: skip
+    waiting = store.wanted(device_id, user_id=bob.id)
+    await store.ask(late, off, waiting)
+    await store.rows("UPDATE device.devices SET owner_id = :id WHERE id = :device", id=ana.id, device=device_id)
+    async with store.working():
+        for asked in (late, off, waiting):
+            [told] = await eventually(lambda asked=asked: store.told(asked), every=0.02)
+            assert told["code"] == "device-reassigned", told
+    assert (
+        await store.rows("SELECT 1 FROM device.operations WHERE device_id = :id AND progress > 1", id=device_id) == []
+    )
+
+
 async def test_an_app_is_fetched_once_installed_on_many_upgraded_and_taken_off(store: Store) -> None:
     async with store.working():
         devices = await asyncio.gather(*(store.running() for _ in range(3)))

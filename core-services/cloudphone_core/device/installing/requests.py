@@ -59,6 +59,10 @@ async def take_request(session: AsyncSession, asked: Asked) -> None:
     if device is None or device.deleted_at is not None:
         await announce_all(session, [Announcement(event=_no_device(asked))])
         return
+    if not isinstance(asked, AppInstallCancelled) and is_anothers(asked, device.owner_id):
+        event = _failed(asked, "device-reassigned", "The device has changed hands since it was asked for")
+        await announce_all(session, [Announcement(event=event)])
+        return
     kind: OperationKind = "uninstall" if isinstance(asked, AppUninstallRequested) else "install"
     operation_id = operation_of(kind, asked.installation_id, asked.attempt)
     row = await session.get(OperationRow, operation_id, with_for_update=True, populate_existing=True)
@@ -67,6 +71,11 @@ async def take_request(session: AsyncSession, asked: Asked) -> None:
     else:
         told = [] if row else _begun(session, device, kind, operation_id, asked)
     await announce_all(session, told)
+
+
+def is_anothers(asked: AppInstallRequested | AppUninstallRequested, owner_id: UUID | None) -> bool:
+    """Whether it was asked for while somebody else held the device: what comes late is not for who holds it now."""
+    return asked.user_id is not None and asked.user_id != owner_id
 
 
 def operation_of(kind: OperationKind, installation_id: UUID, attempt: int) -> UUID:

@@ -27,6 +27,7 @@ from ..adb import PhoneRefused
 from ..models import DeviceRow
 from ..operations.job import Cancelled, Job, Outcome, Settlements, WorkFailed, Works
 from .cache import ApkCache, Damaged
+from .requests import is_anothers
 
 T = TypeVar("T")
 _FOLDER = "/data/local/tmp"
@@ -43,6 +44,7 @@ class Installer:
 
     async def install(self, job: Job) -> dict[str, Any]:
         asked = msgspec.convert(job.operation.request, AppInstallRequested)
+        _check_holder(job, asked)
         try:
             return await _Installation(job, asked, self._cache, self._start_seconds, self._look_seconds).done()
         except Cancelled:
@@ -51,6 +53,7 @@ class Installer:
 
     async def uninstall(self, job: Job) -> None:
         asked = msgspec.convert(job.operation.request, AppUninstallRequested)
+        _check_holder(job, asked)
         await job.progress(10, "looking for the phone")
         if job.device.volume_name is None:
             # There never was a phone, or it was taken away with all its apps.
@@ -61,6 +64,12 @@ class Installer:
         await job.point("uninstalled")
         if await job.adb.installed(address, asked.package_name) is not None:
             raise WorkFailed("not-verified", "The phone says that it has taken the app off, and still has it")
+
+
+def _check_holder(job: Job, asked: AppInstallRequested | AppUninstallRequested) -> None:
+    """Work that waited may find the device in other hands."""
+    if is_anothers(asked, job.device.owner_id):
+        raise WorkFailed("device-reassigned", "The device has changed hands since it was asked for")
 
 
 class _Installation:
