@@ -36,7 +36,7 @@ async def metering(stand: Stand, figures: Figures) -> None:
             )
             events = len(starts) + len(stops)
             figures.add("metering_events_per_s", events / (time.perf_counter() - began), "1/s")
-            figures.add("metering_cpu_us", 1e6 * (time.process_time() - used) / events, "us")
+            figures.add("metering_cpu_us", 1e6 * (time.process_time() - used) / events, "µs")
 
 
 async def _taken_in(take: Take, envelopes: Sequence[Envelope]) -> None:
