@@ -1,26 +1,18 @@
 """A catalogue and many installations at once, as if they had long been there: nothing is announced, every entity has a
 version."""
 
-import asyncio
-import hashlib
-import io
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import select
 
 from cloudphone_shared import entities
-from cloudphone_shared.apk import read_apk, read_icon
 from cloudphone_shared.contracts.app import Abi, InstallationState
 from cloudphone_shared.database import Database, bump, copy_rows
-from cloudphone_shared.ids import uuid7
 
-from . import uploads
 from .models import AppRow, AppVersionRow, InstallationRow
-from .storage import Storage
 
 
 class SeedVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,63 +71,6 @@ async def seed(database: Database, *, apps: Sequence[SeedApp], installations: Se
         for table, values in rows:
             await copy_rows(session, table, values)
         await bump(session, *touched)
-
-
-async def seed_apk(
-    database: Database, storage: Storage, content: bytes, *, at: datetime, category: str = "other"
-) -> UUID:
-    """The id of the version that an APK is, in everybody's store; its app is made where the store has none.
-
-    Done twice it is done once. Raises ApkRefused.
-    """
-    apk = await asyncio.to_thread(read_apk, io.BytesIO(content))
-    icon = await asyncio.to_thread(read_icon, io.BytesIO(content))
-    key = uuid7()
-    await storage.put(uploads.apk_key(key), content)
-    if icon:
-        await storage.put(uploads.icon_key(key), icon)
-    async with database.writing() as session:
-        same = select(AppRow).where(AppRow.package_name == apk.package, AppRow.tenant_id.is_(None))
-        app = (await session.scalars(same.where(AppRow.deleted_at.is_(None)))).one_or_none()
-        if app is None:
-            app = AppRow(
-                id=uuid7(),
-                tenant_id=None,
-                package_name=apk.package,
-                name=apk.label[:120] or apk.package,
-                description="",
-                category=category,
-                published=True,
-                created_at=at,
-                updated_at=at,
-            )
-            session.add(app)
-            await session.flush()
-        known = select(AppVersionRow).where(
-            AppVersionRow.app_id == app.id, AppVersionRow.version_code == apk.version_code
-        )
-        version = (await session.scalars(known)).one_or_none()
-        if version is None:
-            version = AppVersionRow(
-                id=uuid7(),
-                app_id=app.id,
-                version_code=apk.version_code,
-                version_name=apk.version_name or str(apk.version_code),
-                sha256=hashlib.sha256(content).hexdigest(),
-                abis=list(apk.abis),
-                min_sdk=apk.min_sdk,
-                size=len(content),
-                label=apk.label,
-                signers=list(apk.signers),
-                permissions=list(apk.permissions),
-                object_key=uploads.apk_key(key),
-                created_at=at,
-            )
-            session.add(version)
-            app.icon_key = uploads.icon_key(key) if icon else app.icon_key
-        await session.flush()
-        await bump(session, entities.app(app.id))
-        return version.id
 
 
 def _app(app: SeedApp) -> dict[str, Any]:
