@@ -24,14 +24,21 @@ SERVICE_TOKEN_PATH = "/v1/service-tokens"  # noqa: S105
 _KEYS_LIFE_SECONDS = 300
 """A key is published longer than this before it signs, and withdrawn no sooner than its last token's end."""
 
-_READS = frozenset({"devices:read", "users:read", "apps:read", "orders:read", "usage:read", "plans:read"})
-_STAFF_READS = _READS | {"dashboard:read", "cache:read", "warmups:read", "allocations:read", "fleet:read"}
+_READS = frozenset({
+    "devices:read", "users:read", "apps:read", "orders:read", "usage:read", "plans:read", "payments:read",
+    "invoices:read",
+})  # fmt: skip
+_STAFF_READS = _READS | {
+    "dashboard:read", "cache:read", "warmups:read", "allocations:read", "fleet:read", "ledger:read", "sagas:read",
+    "reports:read", "rules:read", "quotas:read",
+}  # fmt: skip
 
 ROLE_PERMISSIONS: Mapping[str, frozenset[str]] = {
     "admin": _STAFF_READS
     | {
         "devices:write", "devices:manage", "users:write", "users:manage", "apps:manage", "installations:write",
-        "orders:write", "orders:manage", "plans:manage", "usage:record", "balances:manage",
+        "orders:write", "orders:manage", "plans:manage", "usage:record", "balances:manage", "wallets:adjust",
+        "payments:write", "payments:manage", "invoices:manage", "rules:manage", "sagas:manage", "quotas:manage",
         "cache:manage", "warmups:manage", "allocations:manage", "fleet:manage", "arrears:manage",
     },
     "operator": _STAFF_READS
@@ -40,7 +47,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[str]] = {
         "allocations:manage", "fleet:manage",
     },
     "support": _STAFF_READS | {"devices:write", "users:write", "orders:write"},
-    "customer": _READS | {"devices:write", "users:write", "orders:write", "installations:write"},
+    "customer": _READS | {"devices:write", "users:write", "orders:write", "installations:write", "payments:write"},
 }  # fmt: skip
 """`…:manage` creates, assigns and deletes; `…:write` changes what one sees. The data scope limits whose rows."""
 
@@ -51,12 +58,13 @@ SERVICE_PERMISSIONS: Mapping[str, frozenset[str]] = {
     "device": frozenset({"users:read", "apps:download", "nodes:report"}),
     "app": frozenset({"devices:read"}),
     "scheduler": frozenset({"users:read", "devices:read"}),
-    "billing": frozenset({"users:read", "devices:read"}),
+    "billing": frozenset({"users:read", "devices:read", "quotas:reserve", "allocations:confirm"}),
     "cache-worker": frozenset({"changes:read", "warmups:run"}),
-    "operations": frozenset(
-        {"warmups:read", "warmups:manage", "cache:read", "cache:manage", "changes:read", "devices:read", "users:read"}
-    ),
-}
+    "operations": frozenset({
+        "warmups:read", "warmups:manage", "cache:read", "cache:manage", "changes:read", "devices:read", "users:read",
+        "ledger:read", "sagas:read", "sagas:manage",
+    }),
+}  # fmt: skip
 """What each service's own token may do; `operations` is the command line's."""
 
 

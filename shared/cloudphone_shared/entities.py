@@ -125,3 +125,45 @@ def balance(user_id: UUID | str) -> str:
 def arrears(user_id: UUID | str) -> str:
     """Whether a user owes, and why."""
     return _spell("arrears", user_id)
+
+
+def coupons() -> str:
+    """Which coupons there are, and whatever a list of them is filtered or sorted by."""
+    return _spell("coupons", "all")
+
+
+def payment(payment_id: UUID | str) -> str:
+    return _spell("payment", payment_id)
+
+
+def payments_of(user_id: UUID | str) -> str:
+    """Which payments a user has, and each one's state."""
+    return _spell("payments-of", user_id)
+
+
+def invoice(invoice_id: UUID | str) -> str:
+    return _spell("invoice", invoice_id)
+
+
+def invoices_of(user_id: UUID | str) -> str:
+    """Which invoices a user has, and each one's state."""
+    return _spell("invoices-of", user_id)
+
+
+def rule(rule_id: UUID | str) -> str:
+    return _spell("rule", rule_id)
+
+
+def rules() -> str:
+    """Which billing rules there are, and whatever a list of them is filtered or sorted by."""
+    return _spell("rules", "all")
+
+
+def cost_of(user_id: UUID | str) -> str:
+    """What a user's usage was rated at, and the budget for it."""
+    return _spell("cost-of", user_id)
+
+
+def quotas(user_id: UUID | str) -> str:
+    """How much a user may have, and how much of it is used."""
+    return _spell("quotas", user_id)

@@ -167,6 +167,27 @@ class RequestInFlight(Conflict):
     title = "A request with this Idempotency-Key is being carried out"
 
 
+class InsufficientFunds(Conflict):
+    """`available`, `needed` (minor units) and `currency` say by how much."""
+
+    code = "insufficient-funds"
+    title = "The wallet does not hold enough"
+
+
+class PaymentRefused(Conflict):
+    """`reason` is the provider's code."""
+
+    code = "payment-refused"
+    title = "The payment was refused"
+
+
+class QuotaExceeded(Conflict):
+    """`resource`, `limit` and `used` say of what."""
+
+    code = "quota-exceeded"
+    title = "The quota does not allow more"
+
+
 class PreconditionFailed(DomainError):
     status = 412
     code = "precondition-failed"

@@ -31,6 +31,7 @@ PORTS = {
     "valkey": 21,
     "nats": 22,
     "adb": 23,
+    "card-provider": 24,
 }
 """Each process's port, counted from `CLOUDPHONE_PORT_BASE`."""
 
@@ -264,6 +265,25 @@ class AppStorage(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _default(self, "app_storage_url", Secret(Path(self.data, "apps").absolute().as_uri()))
+
+
+class Payments(msgspec.Struct, frozen=True, kw_only=True):
+    """The card provider: Stripe, or whatever speaks its API at `card_api_url`, such as the provider for trying out
+    that `make up` starts. `card_webhook_secrets` may be two while one replaces the other. `checkout_return_url`: where
+    the provider's page sends the customer back to. `adjustment_limit`: above so many minor units a second person
+    decides.
+    """
+
+    port_base: Port = 30_000
+    card_api_url: str = ""
+    card_api_key: Secret | None = None
+    card_webhook_secrets: list[Secret] = []
+    checkout_return_url: str = ""
+    adjustment_limit: Annotated[int, msgspec.Meta(ge=0)] = 10_000
+
+    def __post_init__(self) -> None:
+        _default(self, "card_api_url", f"http://127.0.0.1:{self.port_base + PORTS['card-provider']}")
+        _default(self, "checkout_return_url", f"http://127.0.0.1:{self.port_base + PORTS['bff-user']}/payments/return")
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):

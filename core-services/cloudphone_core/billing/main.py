@@ -18,7 +18,15 @@ from cloudphone_shared.http.lists import list_query
 from cloudphone_shared.settings import Auth, Limits, load
 
 from ..opening import open_clients, open_database, open_verifier
-from .routes import HANDLERS, Billing
+from .handling import Billing
+from .invoices.routes import INVOICES
+from .ledger.routes import LEDGER
+from .orders.routes import ORDERS
+from .payments.routes import PAYMENTS
+from .plans.routes import PLANS
+from .rating.routes import RATING
+from .routes import HANDLERS
+from .sagas.routes import SAGAS
 
 NAME = "billing"
 
@@ -45,7 +53,7 @@ def create_app(
 
     return http_app(
         NAME,
-        [*HANDLERS, changes_route(database, NAME)],
+        [*HANDLERS, *PLANS, *ORDERS, *SAGAS, *PAYMENTS, *LEDGER, *RATING, *INVOICES, changes_route(database, NAME)],
         verifier=verifier or open_verifier(),
         ready={"database": database.ready},
         lifespan=[closing],

@@ -126,7 +126,11 @@ async def order_page(
 
 async def balance(session: AsyncSession, user_id: UUID) -> Answer[Balance | None]:
     row = await session.get(BalanceRow, user_id)
-    found = None if row is None else msgspec.convert(row, Balance, from_attributes=True)
+    found = None
+    if row is not None:
+        found = Balance(
+            user_id=user_id, currency=row.currency, available=row.available, held=row.held, updated_at=row.updated_at
+        )
     return Answer(data=found, entities=await versions_of(session, entities.balance(user_id)))
 
 

@@ -23,7 +23,7 @@ from .usage import usage_columns
 
 _PLAN = tuple(name for name in Plan.__struct_fields__ if name != "version")
 _ORDER = tuple(name for name in OrderSummary.__struct_fields__ if name != "version")
-_BALANCE = Balance.__struct_fields__
+_BALANCE = tuple(name for name in Balance.__struct_fields__ if name != "others")
 _USAGE = "seconds", "runs", "open_since", "last_run_at"
 _MONTH = Interval(
     sa.bindparam("month_start", type_=Moment),  # pyright: ignore[reportArgumentType]

@@ -1,18 +1,15 @@
 """Billing over HTTP, in URL order."""
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, delete, get, patch, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.auth import Caller
-from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.clients.owners import device_named, may_see_device
 from cloudphone_shared.contracts.billing import (
     Arrears,
@@ -36,38 +33,33 @@ from cloudphone_shared.contracts.billing import (
     UserUsage,
 )
 from cloudphone_shared.contracts.common import Answer, Many, Page
-from cloudphone_shared.database import Database
-from cloudphone_shared.database.idempotency import Reply, idempotent, request_hash
-from cloudphone_shared.database.pagination import Cursors
-from cloudphone_shared.errors import Forbidden, Invalid
+from cloudphone_shared.database.idempotency import Reply
 from cloudphone_shared.http.app import caller_of, requires
 from cloudphone_shared.http.batches import Ids, parse_ids
 from cloudphone_shared.http.lists import ListQuery, only_parameters
-from cloudphone_shared.http.preconditions import etag, expected_version
+from cloudphone_shared.http.preconditions import expected_version
 
 from . import arrears, metering, owners, queries, reads, service, usage
+from .handling import (
+    Billing,
+    IfMatch,
+    Key,
+    Stand,
+    TenantId,
+    UserId,
+    Who,
+    created,
+    once,
+    own_id,
+    sees_all,
+    tagged,
+    with_versions,
+)
 
-IfMatch = Annotated[str | None, HeaderParameter(name="If-Match")]
-Key = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
 InState = Annotated[OrderState | None, QueryParameter(name="state")]
-UserId = Annotated[UUID | None, QueryParameter(name="userId")]
 DeviceId = Annotated[UUID | None, QueryParameter(name="deviceId")]
 PlanId = Annotated[UUID | None, QueryParameter(name="planId")]
-TenantId = Annotated[UUID | None, QueryParameter(name="tenantId")]
 Days = Annotated[int, QueryParameter(name="days", ge=1, le=366)]
-
-
-class Billing(msgspec.Struct, frozen=True):
-    """What the handlers stand on. `now` gives the present time in UTC."""
-
-    database: Database
-    core: CoreClients
-    cursors: Cursors
-    now: Callable[[], datetime]
-
-
-Stand = NamedDependency[Billing]
-Who = NamedDependency[Caller]
 
 
 @get("/v1/plans", guards=[requires("plans:read"), only_parameters("active")])
@@ -89,14 +81,14 @@ async def create_plan(
 ) -> Response[Any]:
     async def make(session: AsyncSession) -> Reply:
         plan_id, announced = await service.create_plan(session, caller, data, billing.now())
-        return _created(f"/v1/plans/{plan_id}", _with(announced, await queries.plan(session, plan_id)))
+        return created(f"/v1/plans/{plan_id}", with_versions(announced, await queries.plan(session, plan_id)))
 
-    return await _once(request, billing, caller, key, make)
+    return await once(request, billing, caller, key, make)
 
 
 @get("/v1/plans/{plan_id:uuid}", guards=[requires("plans:read")])
 async def get_plan(plan_id: FromPath[UUID], billing: Stand) -> Response[Answer[Plan]]:
-    return _tagged(await reads.plan(billing.database, plan_id))
+    return tagged(await reads.plan(billing.database, plan_id))
 
 
 @patch("/v1/plans/{plan_id:uuid}", guards=[requires("plans:manage")])
@@ -106,7 +98,7 @@ async def change_plan(
     expected = expected_version(if_match)
     async with billing.database.writing() as session:
         await service.change_plan(session, caller, plan_id, data, expected=expected)
-        return _tagged(await queries.plan(session, plan_id))
+        return tagged(await queries.plan(session, plan_id))
 
 
 @delete("/v1/plans/{plan_id:uuid}", guards=[requires("plans:manage")], status_code=200)
@@ -141,7 +133,7 @@ async def list_orders(
 async def create_order(
     request: Request[Any, Any, Any], data: JSONBody[OrderCreate], billing: Stand, caller: Who, key: Key = None
 ) -> Response[Any]:
-    user_id = data.user_id or _own_id(caller)
+    user_id = data.user_id or own_id(caller)
     own = str(user_id) == caller.id
     if not own:
         caller.require("orders:manage")
@@ -150,7 +142,9 @@ async def create_order(
         order_id, announced = await service.create_order(
             session, data.plan_id, user, device, actor=caller.id, at=billing.now()
         )
-        return _created(f"/v1/orders/{order_id}", _with(announced, await queries.order(session, caller, order_id)))
+        return created(
+            f"/v1/orders/{order_id}", with_versions(announced, await queries.order(session, caller, order_id))
+        )
 
     user = await owners.active_user(billing.core, caller, user_id)
     device = data.device_id and await owners.device_for(
@@ -159,7 +153,7 @@ async def create_order(
         tenant_id=user.tenant_id,
         owner_id=user.id if caller.data_scope == "self" else None,
     )
-    return await _once(request, billing, caller, key, make)
+    return await once(request, billing, caller, key, make)
 
 
 @get("/v1/orders/batch", guards=[requires("orders:read")])
@@ -170,7 +164,7 @@ async def orders_batch(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[Ord
 @get("/v1/orders/{order_id:uuid}", guards=[requires("orders:read")])
 async def get_order(order_id: FromPath[UUID], billing: Stand, caller: Who) -> Response[Answer[Order]]:
     async with billing.database.reading() as session:
-        return _tagged(await queries.order(session, caller, order_id))
+        return tagged(await queries.order(session, caller, order_id))
 
 
 @patch("/v1/orders/{order_id:uuid}", guards=[requires("orders:manage")])
@@ -185,7 +179,7 @@ async def change_order(
         await service.take_step(
             session, caller, order_id, data.state, data.reason, device, expected=expected, at=billing.now()
         )
-        return _tagged(await queries.order(session, caller, order_id))
+        return tagged(await queries.order(session, caller, order_id))
 
 
 @post("/v1/orders/{order_id:uuid}/cancel", guards=[requires("orders:write")], status_code=200)
@@ -195,30 +189,30 @@ async def cancel_order(
     expected = expected_version(if_match)
     async with billing.database.writing() as session:
         await service.cancel_order(session, caller, order_id, data.reason, expected=expected, at=billing.now())
-        return _tagged(await queries.order(session, caller, order_id))
+        return tagged(await queries.order(session, caller, order_id))
 
 
 @get("/v1/users/orders", guards=[requires("orders:read")])
 async def orders_of_many(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[list[OrderSummary]]]:
-    _sees_all(caller)
+    sees_all(caller)
     return await reads.orders_of_many(billing.database, parse_ids(ids))
 
 
 @get("/v1/users/balances", guards=[requires("orders:read")])
 async def balances(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[Balance | None]]:
-    _sees_all(caller)
+    sees_all(caller)
     return await reads.balances(billing.database, parse_ids(ids))
 
 
 @get("/v1/users/usage", guards=[requires("usage:read")])
 async def usage_of_users(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[UserUsage]]:
-    _sees_all(caller)
+    sees_all(caller)
     return await reads.usage_of_users(billing.database, parse_ids(ids), billing.now())
 
 
 @get("/v1/devices/usage", guards=[requires("usage:read")])
 async def usage_of_devices(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[DeviceUsage]]:
-    _sees_all(caller)
+    sees_all(caller)
     return await reads.usage_of_devices(billing.database, parse_ids(ids), billing.now())
 
 
@@ -293,7 +287,7 @@ async def usage_of_device(
 ) -> Answer[DeviceUsage]:
     caller = caller_of(request)
     await may_see_device(billing.core, caller, device_id)
-    user_id = _own_id(caller) if caller.data_scope == "self" else None
+    user_id = own_id(caller) if caller.data_scope == "self" else None
     return await reads.device_usage(billing.database, device_id, billing.now(), user_id=user_id)
 
 
@@ -307,9 +301,9 @@ async def record_usage(
     async def make(session: AsyncSession) -> Reply:
         announced = await metering.record_usage(session, tenant_id, data, billing.now())
         place = {"Location": f"/v1/usage-records/{data.run_id}"}
-        return Reply.of(_with(announced, await usage.usage_record(session, caller, data.run_id)), headers=place)
+        return Reply.of(with_versions(announced, await usage.usage_record(session, caller, data.run_id)), headers=place)
 
-    return await _once(request, billing, caller, key, make)
+    return await once(request, billing, caller, key, make)
 
 
 @get("/v1/usage-records/{run_id:uuid}", guards=[requires("usage:read")])
@@ -342,39 +336,3 @@ async def _tenant_of_run(billing: Billing, caller: Caller, record: UsageRecordCr
     user = await owners.user_named(billing.core, caller, record.user_id)
     await owners.device_for(billing.core, record.device_id, tenant_id=user.tenant_id)
     return user.tenant_id
-
-
-async def _once(
-    request: Request[Any, Any, Any],
-    billing: Billing,
-    caller: Caller,
-    key: str | None,
-    make: Callable[[AsyncSession], Awaitable[Reply]],
-) -> Response[Any]:
-    same = request_hash(caller.id, request.method, request.url.path, await request.body())
-    return (await idempotent(billing.database, caller.tenant_id, key, same, make)).response()
-
-
-def _with(announced: dict[str, int], answer: Answer[Any]) -> Answer[Any]:
-    """What the write changed beside what it answers with, such as a collection: its caller's next read shows it."""
-    return msgspec.structs.replace(answer, entities={**answer.entities, **announced})
-
-
-def _created(place: str, answer: Answer[Any]) -> Reply:
-    return Reply.of(answer, headers={"Location": place, "ETag": etag(answer.data.version)})
-
-
-def _tagged(answer: Answer[Any]) -> Response[Any]:
-    return Response(answer, headers={"ETag": etag(answer.data.version)})
-
-
-def _own_id(caller: Caller) -> UUID:
-    try:
-        return UUID(caller.id)
-    except ValueError:
-        raise Invalid("A service has no things of its own: name the user") from None
-
-
-def _sees_all(caller: Caller) -> None:
-    if caller.data_scope != "all":
-        raise Forbidden("Several at once are for who sees all tenants")

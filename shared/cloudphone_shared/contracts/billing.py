@@ -7,17 +7,25 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from .common import Contract, Currency, MinorUnits, Name, Request
+from .purchase import CouponCode, PaymentMethod, Subscription
 
 OrderState = Literal[
     "pending", "provisioning", "paid", "completed", "cancelled", "expired",
     "compensating", "failed", "refunding", "refunded",
 ]  # fmt: skip
 
+OrderKind = Literal["purchase", "renewal", "plan-change"]
+
 ORDER_SORTS = ("createdAt", "amount", "state", "userName")
 
 
 class Plan(Contract, frozen=True, kw_only=True):
-    """`price` in minor units per `period_days` days; `included_hours` of running time per period."""
+    """`price` in minor units per `period_days` days, taxes contained; `included_hours` of running time per period.
+
+    `revision` is the plan's present version: price, period, hours, template and rule never change within one, and an
+    order keeps the one it was made at. `rule_id`: what running time beyond the hours costs; None: nothing.
+    `grace_days`: how long a subscription that could not be renewed keeps its device.
+    """
 
     id: UUID
     name: str
@@ -28,6 +36,10 @@ class Plan(Contract, frozen=True, kw_only=True):
     active: bool
     created_at: datetime
     version: int
+    revision: int = 1
+    template_id: UUID | None = None
+    rule_id: UUID | None = None
+    grace_days: int = 3
 
 
 class PlanCreate(Request, frozen=True, kw_only=True):
@@ -36,6 +48,33 @@ class PlanCreate(Request, frozen=True, kw_only=True):
     currency: Currency = "USD"
     period_days: Annotated[int, Meta(ge=1, le=3660)] = 30
     included_hours: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    template_id: UUID | None = None
+    rule_id: UUID | None = None
+    grace_days: Annotated[int, Meta(ge=0, le=90)] = 3
+
+
+class PlanRevise(Request, frozen=True, kw_only=True):
+    """A new version of the plan, for orders and renewals from now on; what is left out stays. The currency stays."""
+
+    price: MinorUnits | UnsetType = UNSET
+    period_days: Annotated[int, Meta(ge=1, le=3660)] | UnsetType = UNSET
+    included_hours: Annotated[int, Meta(ge=0, le=100_000)] | UnsetType = UNSET
+    template_id: UUID | None | UnsetType = UNSET
+    rule_id: UUID | None | UnsetType = UNSET
+    grace_days: Annotated[int, Meta(ge=0, le=90)] | UnsetType = UNSET
+
+
+class PlanRevision(Contract, frozen=True, kw_only=True):
+    plan_id: UUID
+    revision: int
+    price: int
+    currency: str
+    period_days: int
+    included_hours: int
+    template_id: UUID | None
+    rule_id: UUID | None
+    grace_days: int
+    created_at: datetime
 
 
 class PlanPatch(Request, frozen=True, kw_only=True):
@@ -46,13 +85,20 @@ class PlanPatch(Request, frozen=True, kw_only=True):
 
 
 class OrderEvent(Contract, frozen=True, kw_only=True):
+    """One step of an order; `says` tells it in a sentence."""
+
     state: OrderState
     reason: str
     at: datetime
+    says: str = ""
 
 
 class Order(Contract, frozen=True, kw_only=True):
-    """`user_name`, `user_email`, `device_name` are copies that follow their owners' events; `amount` in minor units."""
+    """`user_name`, `user_email`, `device_name` are copies that follow their owners' events; `amount` in minor units.
+
+    `amount` = `list_price` - `discount` contains `tax`; `refunded` of it went back. `checkout_url`: where a card is
+    to be presented, while that is wanted. `parent_id`: the order that a renewal or a change of plan goes on from.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -70,6 +116,19 @@ class Order(Contract, frozen=True, kw_only=True):
     updated_at: datetime
     history: list[OrderEvent]
     version: int
+    kind: OrderKind = "purchase"
+    plan_revision: int = 1
+    list_price: int = 0
+    discount: int = 0
+    tax: int = 0
+    refunded: int = 0
+    coupon_code: str | None = None
+    payment_method: PaymentMethod = "wallet"
+    payment_id: UUID | None = None
+    checkout_url: str | None = None
+    parent_id: UUID | None = None
+    saga_id: UUID | None = None
+    subscription: Subscription | None = None
 
 
 class OrderSummary(Contract, frozen=True, kw_only=True):
@@ -90,11 +149,17 @@ class OrderSummary(Contract, frozen=True, kw_only=True):
 
 
 class OrderCreate(Request, frozen=True, kw_only=True):
-    """`user_id` defaults to the caller; the price is the plan's, never the request's."""
+    """Buys a plan. `user_id` defaults to the caller; the price is the plan's, never the request's.
+
+    With `device_id`, a device that the user holds already, none is allocated.
+    """
 
     plan_id: UUID
     user_id: UUID | None = None
     device_id: UUID | None = None
+    coupon_code: CouponCode | None = None
+    payment_method: PaymentMethod = "wallet"
+    auto_renew: bool = True
 
 
 class OrderCancel(Request, frozen=True, kw_only=True):
@@ -175,9 +240,18 @@ class UsageRecordCreate(Request, frozen=True, kw_only=True):
 
 
 class Balance(Contract, frozen=True, kw_only=True):
-    """`available` and `held` in minor units."""
+    """The user's wallet in the currency it was first used in: `available` and `held` in minor units. `others`: those in
+    other currencies, never mixed with it."""
 
     user_id: UUID
+    currency: str
+    available: int
+    held: int
+    updated_at: datetime
+    others: "list[WalletBalance]" = []
+
+
+class WalletBalance(Contract, frozen=True, kw_only=True):
     currency: str
     available: int
     held: int

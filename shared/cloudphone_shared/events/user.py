@@ -48,3 +48,26 @@ class TenantCreated(Event, frozen=True, kw_only=True):
     public: ClassVar[bool] = True
     tenant_id: UUID
     name: str
+
+
+class QuotaChanged(Event, frozen=True, kw_only=True):
+    """A limit was set, or a reservation was made, committed or released."""
+
+    type: ClassVar[str] = "quota.changed"
+    public: ClassVar[bool] = True
+    user_id: UUID
+    resource: str
+    limit: int
+    used: int
+    tenant_id: UUID | None = None
+
+
+class QuotaRefused(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "quota.exceeded"
+    public: ClassVar[bool] = True
+    user_id: UUID
+    resource: str
+    limit: int
+    used: int
+    wanted: int
+    tenant_id: UUID | None = None

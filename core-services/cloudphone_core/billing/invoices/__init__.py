@@ -1,0 +1,1 @@
+"""Invoices, credit notes, and what becomes of what is unpaid."""

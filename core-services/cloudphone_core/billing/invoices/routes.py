@@ -1,0 +1,5 @@
+"""Invoices over HTTP."""
+
+from litestar.types import ControllerRouterHandler
+
+INVOICES: list[ControllerRouterHandler] = []

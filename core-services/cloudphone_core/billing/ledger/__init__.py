@@ -1,0 +1,1 @@
+"""Double entry: accounts, transfers, entries, and what is read from them."""

@@ -1,0 +1,5 @@
+"""Orders and subscriptions over HTTP."""
+
+from litestar.types import ControllerRouterHandler
+
+ORDERS: list[ControllerRouterHandler] = []

@@ -1,0 +1,1 @@
+"""Wallet and card behind one port; webhooks, refunds, disputes, reconciliation."""

@@ -1,0 +1,5 @@
+"""Payments over HTTP."""
+
+from litestar.types import ControllerRouterHandler
+
+PAYMENTS: list[ControllerRouterHandler] = []

@@ -1,0 +1,1 @@
+"""Plans in immutable versions, and coupons."""

@@ -1,0 +1,5 @@
+"""Plans and coupons over HTTP."""
+
+from litestar.types import ControllerRouterHandler
+
+PLANS: list[ControllerRouterHandler] = []

@@ -1,0 +1,1 @@
+"""From running time to exact charges."""

@@ -1,0 +1,5 @@
+"""Rules, costs and budgets over HTTP."""
+
+from litestar.types import ControllerRouterHandler
+
+RATING: list[ControllerRouterHandler] = []

@@ -1,0 +1,1 @@
+"""Work of many steps that is finished or undone, whoever dies meanwhile."""

@@ -1,0 +1,5 @@
+"""Sagas over HTTP, for operators."""
+
+from litestar.types import ControllerRouterHandler
+
+SAGAS: list[ControllerRouterHandler] = []
