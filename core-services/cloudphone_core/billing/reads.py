@@ -21,7 +21,7 @@ from .periods import Interval, month_of
 from .queries import LATEST_ORDERS
 from .usage import usage_columns
 
-_PLAN = tuple(name for name in Plan.__struct_fields__ if name != "version")
+_PLAN = "id", "name", "price", "currency", "period_days", "included_hours", "active", "created_at"
 _ORDER = tuple(name for name in OrderSummary.__struct_fields__ if name != "version")
 _BALANCE = tuple(name for name in Balance.__struct_fields__ if name != "others")
 _USAGE = "seconds", "runs", "open_since", "last_run_at"
