@@ -65,12 +65,12 @@ async def devices_of_many(core: CoreClients, user_id: Sequence[str]) -> list[Ans
 
 @my_home.segment
 async def balance(core: CoreClients, user_id: str) -> Balance | None:
-    return await core.billing.balance(user_id)
+    return await core.billing.ledger.balance(user_id)
 
 
 @my_home.many("balance")
 async def balances(core: CoreClients, user_id: Sequence[str]) -> list[Answered | None]:
-    return items_in_order("billing", await core.billing.balances(user_id), user_id)
+    return items_in_order("billing", await core.billing.ledger.balances(user_id), user_id)
 
 
 @my_home.segment(until=lambda usage: usage.period_end.timestamp())

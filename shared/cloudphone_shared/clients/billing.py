@@ -1,4 +1,4 @@
-"""Asking the billing service."""
+"""Asking the billing service: plans, orders, running time, arrears, and by area all else."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -14,24 +14,40 @@ from ..contracts.billing import (
     Order,
     OrderCancel,
     OrderCreate,
-    OrderPatch,
     OrderSummary,
+    OrderPatch,
     Plan,
     PlanCreate,
     PlanPatch,
+    PlanRevise,
+    PlanRevision,
     UsageDay,
     UsageRecord,
     UsageRecordCreate,
     UserUsage,
 )
 from ..contracts.common import Many, Page
+from ..contracts.payment import Refund
+from ..contracts.purchase import OrderRefund
 from ..http.client import ServiceClient, joined, path_of
+from .invoices import InvoiceClient
+from .ledger import LedgerClient
 from .listing import Listing
+from .payments import PaymentClient
+from .purchases import CouponClient, SagaClient, SubscriptionClient
+from .rating import RatingClient
 
 
 class BillingClient:
     def __init__(self, http: ServiceClient) -> None:
         self.http = http
+        self.coupons = CouponClient(http)
+        self.subscriptions = SubscriptionClient(http)
+        self.sagas = SagaClient(http)
+        self.ledger = LedgerClient(http)
+        self.payments = PaymentClient(http)
+        self.rating = RatingClient(http)
+        self.invoices = InvoiceClient(http)
 
     async def plan_page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[Plan]:
         """Filter: `active` (true|false); customers are shown active ones only. Depends on `plans:all` and each plan."""
@@ -59,10 +75,6 @@ class BillingClient:
         """The user's latest 50 orders, latest first. Depends on `orders-of:<userId>` and each order."""
         return await self.http.get(path_of("/v1/users/{}/orders", user_id), list[OrderSummary])
 
-    async def balance(self, user_id: UUID | str, *, bearer: Bearer | None = None) -> Balance | None:
-        """None before the user's first transfer."""
-        return await self.http.get(path_of("/v1/users/{}/balance", user_id), Balance | None, bearer=bearer)  # pyright: ignore
-
     async def usage(self, device_id: UUID | str, *, bearer: Bearer | None = None) -> DeviceUsage:
         """The present period's; zeros for a device that never ran."""
         return await self.http.get(path_of("/v1/devices/{}/usage", device_id), DeviceUsage, bearer=bearer)
@@ -70,10 +82,6 @@ class BillingClient:
     async def latest_orders(self, user_ids: Sequence[UUID | str]) -> Many[list[OrderSummary]]:
         """As `orders_of`, of several users."""
         return await self.http.get("/v1/users/orders", Many[list[OrderSummary]], params={"ids": joined(user_ids)})
-
-    async def balances(self, user_ids: Sequence[UUID | str]) -> Many[Balance | None]:
-        """None before a user's first transfer."""
-        return await self.http.get("/v1/users/balances", Many[Balance | None], params={"ids": joined(user_ids)})
 
     async def usage_of_devices(self, device_ids: Sequence[UUID | str]) -> Many[DeviceUsage]:
         return await self.http.get("/v1/devices/usage", Many[DeviceUsage], params={"ids": joined(device_ids)})
@@ -103,11 +111,29 @@ class BillingClient:
             "PATCH", path_of("/v1/plans/{}", plan_id), Plan, patch, bearer=bearer, if_match=if_match
         )
 
+    async def plan_revisions(
+        self, plan_id: UUID, listing: Listing, *, bearer: Bearer | None = None
+    ) -> Page[PlanRevision]:
+        """Latest first."""
+        path = path_of("/v1/plans/{}/revisions", plan_id)
+        return await self.http.get(path, Page[PlanRevision], params=listing.params(), bearer=bearer)
+
+    async def revise_plan(
+        self, plan_id: UUID, revision: PlanRevise, bearer: Bearer, *, idempotency_key: str | None = None
+    ) -> Plan:
+        """The plan in its new version; orders keep the one that they were made at."""
+        return await self.http.send(
+            "POST", path_of("/v1/plans/{}/revisions", plan_id), Plan, revision,
+            bearer=bearer, idempotency_key=idempotency_key,
+        )  # fmt: skip
+
     async def delete_plan(self, plan_id: UUID, bearer: Bearer) -> None:
         """Raises Conflict once it has been ordered."""
         await self.http.send("DELETE", path_of("/v1/plans/{}", plan_id), type(None), bearer=bearer)
 
     async def create_order(self, order: OrderCreate, bearer: Bearer, *, idempotency_key: str | None = None) -> Order:
+        """As far as its purchase came at once. Raises InsufficientFunds, QuotaExceeded, PaymentRefused, with `orderId`
+        among their members."""
         return await self.http.send("POST", "/v1/orders", Order, order, bearer=bearer, idempotency_key=idempotency_key)
 
     async def cancel_order(
@@ -126,6 +152,15 @@ class BillingClient:
             "PATCH", path_of("/v1/orders/{}", order_id), Order, patch, bearer=bearer, if_match=if_match
         )
 
+    async def refund_order(
+        self, order_id: UUID, wanted: OrderRefund, bearer: Bearer, *, idempotency_key: str | None = None
+    ) -> Refund:
+        """Raises StateConflict unless it was paid, Conflict for more than is left of it."""
+        return await self.http.send(
+            "POST", path_of("/v1/orders/{}/refund", order_id), Refund, wanted,
+            bearer=bearer, idempotency_key=idempotency_key,
+        )  # fmt: skip
+
     async def record_usage(
         self, record: UsageRecordCreate, bearer: Bearer, *, idempotency_key: str | None = None
     ) -> UsageRecord:
@@ -135,7 +170,6 @@ class BillingClient:
         )
 
     async def set_balance(self, user_id: UUID, balance: BalanceSet, bearer: Bearer) -> Balance:
-        """An administrator's correction, until transfers move money."""
         return await self.http.send("PUT", path_of("/v1/users/{}/balance", user_id), Balance, balance, bearer=bearer)
 
     async def arrears(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[Arrears]:
