@@ -40,7 +40,7 @@ async def holder(core: CoreClients, device: Device) -> User | None:
 
 @device_holder.segment(given=lambda device: device.owner_id)
 async def balance(core: CoreClients, device: Device) -> Balance | None:
-    return None if device.owner_id is None else await core.billing.balance(device.owner_id)
+    return None if device.owner_id is None else await core.billing.ledger.balance(device.owner_id)
 
 
 @device_holder.audience
