@@ -2,4 +2,6 @@
 
 from litestar.types import ControllerRouterHandler
 
+from . import models as models
+
 INVOICES: list[ControllerRouterHandler] = []
