@@ -17,6 +17,7 @@ from cloudphone_shared.settings import Auth, Limits, load
 from ..opening import open_database
 from .keys import Sealer
 from .passwords import Passwords
+from .quota_routes import QUOTA_ROUTES
 from .routes import USER_ROUTES
 from .sign_in import SignIn
 from .sign_in_routes import SIGN_IN_ROUTES
@@ -52,7 +53,7 @@ def create_app(
 
     return create_http_app(
         NAME,
-        [*SIGN_IN_ROUTES, *USER_ROUTES, changes_route(database, NAME)],
+        [*SIGN_IN_ROUTES, *USER_ROUTES, *QUOTA_ROUTES, changes_route(database, NAME)],
         verifier=TokenVerifier("http://user" + JWKS_PATH, transport=OwnKeys(ring), clock=clock),
         ready={"database": database.ready},
         lifespan=[running],

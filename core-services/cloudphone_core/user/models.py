@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from cloudphone_shared.contracts.quota import ReservationState, Resource
 from cloudphone_shared.contracts.user import DataScope, Role, UserStatus
 from cloudphone_shared.database import SCHEMAS, base
 
@@ -113,5 +114,50 @@ class SigningKeyRow(Base):
 
     __table_args__ = (
         Index("uq_signing_keys_active", "state", unique=True, postgresql_where=text("state = 'active'")),
+        {"schema": SCHEMA},
+    )
+
+
+class QuotaRow(Base):
+    """`owner_id` is a user, or a tenant whose users have this limit each unless they have one of their own."""
+
+    __tablename__ = "quotas"
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    resource: Mapped[Resource] = mapped_column(String(20), primary_key=True)
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey(TenantRow.id))
+    limit: Mapped[int]
+    updated_at: Mapped[datetime]
+
+    __table_args__ = (CheckConstraint('"limit" >= 0', name="limit_from_nothing"), {"schema": SCHEMA})
+
+
+class ReservationRow(Base):
+    """Nobody's, and of nothing, when it was released before it was asked for: so that it cannot be made any more."""
+
+    __tablename__ = "quota_reservations"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey(UserRow.id))
+    tenant_id: Mapped[UUID | None]
+    resource: Mapped[Resource | None] = mapped_column(String(20))
+    amount: Mapped[int]
+    state: Mapped[ReservationState] = mapped_column(String(10))
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+    __table_args__ = (
+        CheckConstraint("state IN ('held', 'committed', 'released')", name="state"),
+        CheckConstraint(
+            "num_nulls(user_id, tenant_id, resource) = 0 AND amount > 0"
+            " OR num_nonnulls(user_id, tenant_id, resource) = 0 AND amount = 0 AND state = 'released'",
+            name="somebodys_unless_refused_beforehand",
+        ),
+        Index(
+            "ix_quota_reservations_user_id_resource",
+            "user_id",
+            "resource",
+            postgresql_where=text("state <> 'released'"),
+        ),
         {"schema": SCHEMA},
     )

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from ..auth import Bearer, anonymous
 from ..contracts.common import Many, Page
+from ..contracts.quota import Quota, QuotaSet, Reservation, ReservationCreate, Resource, TenantQuota
 from ..contracts.user import (
     Credentials,
     PasswordChange,
@@ -98,3 +99,37 @@ class UserClient:
         return await self.http.send(
             "POST", "/v1/tenants", Tenant, tenant, bearer=bearer, idempotency_key=idempotency_key
         )
+
+    async def reserve_quota(self, wanted: ReservationCreate) -> Reservation:
+        """Raises QuotaExceeded with `limit` and `used`; StateConflict when it was released before, or the account is
+        not active; NotFound for an unknown user. May be asked again at any time."""
+        return await self.http.send(
+            "POST", "/v1/quota-reservations", Reservation, wanted, idempotency_key=f"reserve-{wanted.id}"
+        )
+
+    async def commit_quota(self, reservation_id: UUID | str) -> Reservation:
+        """Any number of times. Raises StateConflict for a released one, NotFound."""
+        path = path_of("/v1/quota-reservations/{}/commit", reservation_id)
+        return await self.http.send("POST", path, Reservation, idempotency_key=f"commit-{reservation_id}")
+
+    async def release_quota(self, reservation_id: UUID | str) -> Reservation:
+        """Any number of times, committed or not. One never heard of can no longer be made afterwards."""
+        path = path_of("/v1/quota-reservations/{}/release", reservation_id)
+        return await self.http.send("POST", path, Reservation, idempotency_key=f"release-{reservation_id}")
+
+    async def quotas(self, user_id: UUID | str, *, bearer: Bearer | None = None) -> list[Quota]:
+        """One per resource. Depends on the user's quotas and his tenant."""
+        return await self.http.get(path_of("/v1/users/{}/quotas", user_id), list[Quota], bearer=bearer)
+
+    async def set_quota(self, user_id: UUID | str, resource: Resource, limit: QuotaSet, bearer: Bearer) -> Quota:
+        path = path_of("/v1/users/{}/quotas/{}", user_id, resource)
+        return await self.http.send("PUT", path, Quota, limit, bearer=bearer)
+
+    async def tenant_quotas(self, tenant_id: UUID | str, *, bearer: Bearer | None = None) -> list[TenantQuota]:
+        return await self.http.get(path_of("/v1/tenants/{}/quotas", tenant_id), list[TenantQuota], bearer=bearer)
+
+    async def set_tenant_quota(
+        self, tenant_id: UUID | str, resource: Resource, limit: QuotaSet, bearer: Bearer
+    ) -> TenantQuota:
+        path = path_of("/v1/tenants/{}/quotas/{}", tenant_id, resource)
+        return await self.http.send("PUT", path, TenantQuota, limit, bearer=bearer)

@@ -29,11 +29,22 @@ class QuotaSet(Request, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=0, le=1_000_000)] | None
 
 
-class Reservation(Contract, frozen=True, kw_only=True):
-    id: UUID
-    user_id: UUID
+class TenantQuota(Contract, frozen=True, kw_only=True):
+    """What each of the tenant's users may have who has no limit of his own."""
+
     tenant_id: UUID
     resource: Resource
+    limit: int
+    source: Literal["tenant", "default"]
+
+
+class Reservation(Contract, frozen=True, kw_only=True):
+    """Nobody's, with an amount of 0, when it was released before it was asked for."""
+
+    id: UUID
+    user_id: UUID | None
+    tenant_id: UUID | None
+    resource: Resource | None
     amount: int
     state: ReservationState
     created_at: datetime
@@ -41,7 +52,7 @@ class Reservation(Contract, frozen=True, kw_only=True):
 
 
 class ReservationCreate(Request, frozen=True, kw_only=True):
-    """Asked again with the same `id`, it answers with what stands. Raises QuotaExceeded with `limit` and `used`."""
+    """Asked again with the same `id`, it answers with what stands."""
 
     id: UUID
     user_id: UUID

@@ -50,8 +50,17 @@ class TenantCreated(Event, frozen=True, kw_only=True):
     name: str
 
 
+class TenantUpdated(Event, frozen=True, kw_only=True):
+    """`changed` names the fields."""
+
+    type: ClassVar[str] = "tenant.updated"
+    public: ClassVar[bool] = True
+    tenant_id: UUID
+    changed: list[str]
+
+
 class QuotaChanged(Event, frozen=True, kw_only=True):
-    """A limit was set, or a reservation was made, committed or released."""
+    """A user's limit was set, or a reservation was made, committed or released."""
 
     type: ClassVar[str] = "quota.changed"
     public: ClassVar[bool] = True

@@ -23,7 +23,7 @@ PASSWORD = "correct horse battery"
 AUTH = Auth(
     freshness_key=Secret("f" * 32),
     cursor_key=Secret("c" * 32),
-    service_clients={"bff-admin": Secret("secret of bff-admin"), "cache-worker": Secret("secret of cache-worker")},
+    service_clients={name: Secret(f"secret of {name}") for name in ("bff-admin", "billing", "cache-worker")},
 )
 
 
