@@ -35,12 +35,12 @@ class Ledger:
 
     async def transfer(self, amount: int, key: str | None = None, **other: Any) -> TransferRow:
         async with self.world.database.writing() as session:
-            return await transfers.transfer(session, **self._asked(amount, key), **other)
+            return await transfers.transfer(session, **self.asked(amount, key), **other)
 
     async def hold(self, amount: int, key: str | None = None, expires_in: float | None = None) -> TransferRow:
         expires_at = None if expires_in is None else self.world.now + timedelta(seconds=expires_in)
         async with self.world.database.writing() as session:
-            return await transfers.hold(session, **self._asked(-amount, key), expires_at=expires_at)
+            return await transfers.hold(session, **self.asked(-amount, key), expires_at=expires_at)
 
     async def post(self, key: str) -> TransferRow:
         async with self.world.database.writing() as session:
@@ -56,7 +56,7 @@ class Ledger:
         [(available, held)] = await self.world.rows(sql, user=self.user_id)
         return available, held
 
-    def _asked(self, amount: int, key: str | None) -> dict[str, Any]:
+    def asked(self, amount: int, key: str | None) -> dict[str, Any]:
         return {
             "key": key or str(uuid7()), "kind": "purchase" if amount < 0 else "recharge",
             "postings": self.postings(amount), "reason": "testing", "reference": None, "actor": "test",
@@ -104,9 +104,9 @@ async def test_a_wallet_is_never_overdrawn_and_the_transaction_goes_on(ledger: L
     await ledger.transfer(100)
     async with ledger.world.database.writing() as session:
         with pytest.raises(InsufficientFunds) as refused:
-            await transfers.hold(session, **ledger._asked(-101, None), expires_at=None)
+            await transfers.hold(session, **ledger.asked(-101, None), expires_at=None)
         assert refused.value.members == {"available": 100, "needed": 101, "currency": "USD"}
-        await transfers.hold(session, **ledger._asked(-100, None), expires_at=None)
+        await transfers.hold(session, **ledger.asked(-100, None), expires_at=None)
     assert await ledger.stands() == (0, 100)
 
 
@@ -121,27 +121,32 @@ async def test_what_was_held_for_too_long_is_given_back(ledger: Ledger) -> None:
         await ledger.post("short")
 
 
+MADE_BY_HAND = """
+INSERT INTO billing.transfers (id, tenant_id, key, kind, state, currency, user_id, account_ids, amounts, reason, actor,
+    created_at, settled_at)
+SELECT gen_random_uuid(), tenant_id, 'x', kind, 'posted', {currency}, user_id, account_ids, {amounts}, '', '',
+    now(), now()
+FROM billing.transfers LIMIT 1
+"""
+
+
 @pytest.mark.parametrize(
     "by_hand",
     [
         "UPDATE billing.entries SET amount = amount + 1",
         "DELETE FROM billing.entries",
         "TRUNCATE billing.entries CASCADE",
-        "INSERT INTO billing.entries (transfer_id, line, account_id, amount, at)"
-        " SELECT id, 9, account_ids[2], 5, now() FROM billing.transfers LIMIT 1",
+        """INSERT INTO billing.entries (transfer_id, line, account_id, amount, at)
+        SELECT id, 9, account_ids[2], 5, now() FROM billing.transfers LIMIT 1""",
         "DELETE FROM billing.transfers",
         "UPDATE billing.transfers SET amounts = ARRAY[1, -1, 0]",
         "UPDATE billing.transfers SET state = 'pending', settled_at = NULL",
         "UPDATE billing.accounts SET balance = balance + 1",
         "DELETE FROM billing.accounts",
-        "INSERT INTO billing.accounts (id, tenant_id, kind, owner_id, currency, balance, opened_at, updated_at)"
-        " VALUES (gen_random_uuid(), gen_random_uuid(), 'wallet', gen_random_uuid(), 'USD', 5, now(), now())",
-        "INSERT INTO billing.transfers (id, tenant_id, key, kind, state, currency, user_id, account_ids, amounts,"
-        " reason, actor, created_at, settled_at) SELECT gen_random_uuid(), tenant_id, 'x', kind, 'posted', currency,"
-        " user_id, account_ids, ARRAY[7, -5, -1], '', '', now(), now() FROM billing.transfers LIMIT 1",
-        "INSERT INTO billing.transfers (id, tenant_id, key, kind, state, currency, user_id, account_ids, amounts,"
-        " reason, actor, created_at, settled_at) SELECT gen_random_uuid(), tenant_id, 'x', kind, 'posted', 'EUR',"
-        " user_id, account_ids, amounts, '', '', now(), now() FROM billing.transfers LIMIT 1",
+        """INSERT INTO billing.accounts (id, tenant_id, kind, owner_id, currency, balance, opened_at, updated_at)
+        VALUES (gen_random_uuid(), gen_random_uuid(), 'wallet', gen_random_uuid(), 'USD', 5, now(), now())""",
+        MADE_BY_HAND.format(currency="currency", amounts="ARRAY[7, -5, -1]"),
+        MADE_BY_HAND.format(currency="'EUR'", amounts="amounts"),
     ],
 )
 async def test_no_hand_changes_what_was_booked(ledger: Ledger, by_hand: str) -> None:

@@ -36,7 +36,9 @@ class AccountRow(Base):
     updated_at: Mapped[datetime] = mapped_column(Moment)
 
     __table_args__ = (
-        UniqueConstraint("tenant_id", "kind", "owner_id", "currency", postgresql_nulls_not_distinct=True),
+        UniqueConstraint(
+            "tenant_id", "kind", "owner_id", "currency", name="uq_accounts_place", postgresql_nulls_not_distinct=True
+        ),
         CheckConstraint("(owner_id IS NOT NULL) = (kind IN ('wallet', 'receivable'))", name="users_or_tenants"),
         CheckConstraint("(balance IS NULL) = (owner_id IS NULL)", name="kept_for_users"),
         CheckConstraint("held >= 0 AND (held = 0 OR kind = 'wallet')", name="wallets_hold"),
