@@ -127,6 +127,10 @@ def arrears(user_id: UUID | str) -> str:
     return _spell("arrears", user_id)
 
 
+def coupon(coupon_id: UUID | str) -> str:
+    return _spell("coupon", coupon_id)
+
+
 def coupons() -> str:
     """Which coupons there are, and whatever a list of them is filtered or sorted by."""
     return _spell("coupons", "all")

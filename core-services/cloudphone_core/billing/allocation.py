@@ -10,7 +10,8 @@ from cloudphone_shared.contracts.billing import OrderState
 from cloudphone_shared.database import announce
 from cloudphone_shared.events.scheduler import DeviceAllocateRequested, DeviceReleaseRequested
 
-from .models import OrderAllocationRow, OrderRow
+from .models import OrderAllocationRow
+from .orders.models import OrderRow
 
 WAITING = timedelta(minutes=10)
 """How long an order waits for a device."""
@@ -24,7 +25,7 @@ async def follow(session: AsyncSession, order: OrderRow, at: datetime) -> None:
     if order.state == "provisioning" and order.device_id is None:
         await _request(session, order, at)
     elif order.state in GIVING_BACK:
-        await _give_back(session, order, at)
+        await give_back(session, order, f"the order is {order.state}", at)
 
 
 async def of_order(session: AsyncSession, order_id: UUID) -> OrderAllocationRow | None:
@@ -60,12 +61,12 @@ async def _request(session: AsyncSession, order: OrderRow, at: datetime) -> None
     await announce(session, event)
 
 
-async def _give_back(session: AsyncSession, order: OrderRow, at: datetime) -> None:
+async def give_back(session: AsyncSession, order: OrderRow, reason: str, at: datetime) -> None:
+    """The device that was allocated for the order, if it holds one."""
     held = await of_order(session, order.id)
     if held is None or held.state not in ("requested", "held"):
         return
     was, held.state, held.updated_at = held.state, "released", at
     # What was only asked for is given back when the reply comes.
     if was == "held" and held.device_id and held.allocation_id and held.fencing_token is not None:
-        reason = f"the order is {order.state}"
         await release(session, held.device_id, held.allocation_id, held.fencing_token, reason, order.tenant_id)

@@ -18,7 +18,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSTZRANGE, ExcludeConstraint, Range
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cloudphone_shared.contracts.billing import OrderState
 from cloudphone_shared.database import base
 
 SCHEMA = "billing"
@@ -26,72 +25,6 @@ Base = base(SCHEMA)
 
 Moment = DateTime(timezone=True)
 ClosedBy = Literal["event", "heartbeat", "reconcile"]
-
-
-class PlanRow(Base):
-    """Price, currency, period and hours never change in place."""
-
-    __tablename__ = "plans"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    name: Mapped[str]
-    price: Mapped[int] = mapped_column(BigInteger)
-    currency: Mapped[str] = mapped_column(String(3))
-    period_days: Mapped[int]
-    included_hours: Mapped[int]
-    active: Mapped[bool]
-    created_at: Mapped[datetime] = mapped_column(Moment)
-
-    __table_args__ = (CheckConstraint("price >= 0", name="price_not_negative"), {"schema": SCHEMA})
-
-
-class OrderRow(Base):
-    """The fold of its events. `…_version` is the owner's version that a copy was taken at."""
-
-    __tablename__ = "orders"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    tenant_id: Mapped[UUID]
-    user_id: Mapped[UUID]
-    user_name: Mapped[str | None]
-    user_email: Mapped[str | None]
-    user_version: Mapped[int] = mapped_column(BigInteger)
-    device_id: Mapped[UUID | None]
-    device_name: Mapped[str | None]
-    device_version: Mapped[int] = mapped_column(BigInteger)
-    plan_id: Mapped[UUID] = mapped_column(ForeignKey(PlanRow.id))
-    amount: Mapped[int] = mapped_column(BigInteger)
-    currency: Mapped[str] = mapped_column(String(3))
-    state: Mapped[OrderState] = mapped_column(String(20))
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    updated_at: Mapped[datetime] = mapped_column(Moment)
-
-    __table_args__ = (
-        CheckConstraint("amount >= 0", name="amount_not_negative"),
-        Index(None, "created_at", "id"),
-        Index(None, "tenant_id", "created_at", "id"),
-        Index(None, "user_id", "created_at", "id"),
-        Index(None, "device_id"),
-        Index(None, "plan_id"),
-        Index(None, "state", "created_at", "id"),
-        {"schema": SCHEMA},
-    )
-
-
-class OrderEventRow(Base):
-    """One step of an order; `device_id` is what the step bound it to, `actor` who took it."""
-
-    __tablename__ = "order_events"
-
-    order_id: Mapped[UUID] = mapped_column(ForeignKey(OrderRow.id), primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True)
-    state: Mapped[OrderState] = mapped_column(String(20))
-    device_id: Mapped[UUID | None]
-    reason: Mapped[str]
-    actor: Mapped[str]
-    at: Mapped[datetime] = mapped_column(Moment)
-
-    __table_args__ = ({"schema": SCHEMA},)
 
 
 class CopyRow(Base):
@@ -201,7 +134,7 @@ class OrderAllocationRow(Base):
 
     __tablename__ = "order_allocations"
 
-    order_id: Mapped[UUID] = mapped_column(ForeignKey(OrderRow.id), primary_key=True)
+    order_id: Mapped[UUID] = mapped_column(ForeignKey("billing.orders.id"), primary_key=True)
     state: Mapped[Literal["requested", "held", "failed", "released"]] = mapped_column(String(10))
     deadline_at: Mapped[datetime] = mapped_column(Moment)
     device_id: Mapped[UUID | None]

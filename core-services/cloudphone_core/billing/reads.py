@@ -1,28 +1,22 @@
 """What composed screens ask of billing: for one or for a hundred at once, each read one statement."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from cloudphone_shared import entities
-from cloudphone_shared.auth import Caller
-from cloudphone_shared.contracts.billing import Balance, DeviceUsage, OrderSummary, Plan, UserUsage
+from cloudphone_shared.contracts.billing import Balance, DeviceUsage, UserUsage
 from cloudphone_shared.contracts.common import Answer, Many
 from cloudphone_shared.database import Database
 from cloudphone_shared.database.reads import Row, Statement, asked, many, row_of_each, version_of
-from cloudphone_shared.errors import NotFound
 
-from .models import BalanceRow, Base, Moment, OrderRow, PlanRow, UsageRow
+from .models import BalanceRow, Base, Moment, UsageRow
 from .periods import Interval, month_of
-from .queries import LATEST_ORDERS
 from .usage import usage_columns
 
-_PLAN = "id", "name", "price", "currency", "period_days", "included_hours", "active", "created_at"
-_ORDER = tuple(name for name in OrderSummary.__struct_fields__ if name != "version")
 _BALANCE = tuple(name for name in Balance.__struct_fields__ if name != "others")
 _USAGE = "seconds", "runs", "open_since", "last_run_at"
 _MONTH = Interval(
@@ -30,39 +24,6 @@ _MONTH = Interval(
     sa.bindparam("month_end", type_=Moment),  # pyright: ignore[reportArgumentType]
 )
 _OF_USER = sa.bindparam("of_user", type_=sa.Uuid())
-
-
-@cache
-def _plans() -> Statement:
-    return row_of_each(PlanRow, _PLAN, entities.plan, PlanRow.id == asked.c.id)
-
-
-@cache
-def _orders() -> Statement:
-    return row_of_each(OrderRow, _ORDER, entities.order, OrderRow.id == asked.c.id)
-
-
-@cache
-def _latest_orders() -> Statement:
-    latest = (
-        sa.select(OrderRow)
-        .where(OrderRow.user_id == asked.c.id)
-        .order_by(OrderRow.created_at.desc(), OrderRow.id.desc())
-        .limit(sa.literal_column(str(LATEST_ORDERS)))
-        .lateral("latest")
-    )
-    order = aliased(OrderRow, latest)
-    return Statement(
-        sa.select(
-            asked.c.id.label("asked"),
-            version_of(Base.metadata, entities.orders_of, asked.c.id).label("list_version"),
-            version_of(Base.metadata, entities.order, order.id).label("version"),
-            *(getattr(order, name).label(name) for name in _ORDER),
-        )
-        .select_from(asked)
-        .outerjoin(latest, sa.true())
-        .order_by(asked.c.id, order.created_at.desc(), order.id.desc())
-    )
 
 
 @cache
@@ -103,42 +64,6 @@ def _usage_of_users() -> Statement:
         .select_from(asked)
         .outerjoin(used, sa.true())
     )
-
-
-async def plan(database: Database, plan_id: UUID) -> Answer[Plan]:
-    """Raises NotFound."""
-    [row] = await database.rows(_plans(), ids=[plan_id])
-    if row["id"] is None:
-        raise NotFound(entities={entities.plan(plan_id): row["version"]})
-    return _plan(row)
-
-
-async def plans(database: Database, plan_ids: Sequence[UUID]) -> Answer[Many[Plan]]:
-    rows = await database.rows(_plans(), ids=plan_ids)
-    return many(
-        {row["asked"]: _plan(row) for row in rows if row["id"] is not None},
-        {row["asked"]: {entities.plan(row["asked"]): row["version"]} for row in rows if row["id"] is None},
-    )
-
-
-async def orders(database: Database, caller: Caller, order_ids: Sequence[UUID]) -> Answer[Many[OrderSummary]]:
-    rows = await database.rows(_orders(), ids=order_ids)
-    seen = [row for row in rows if row["id"] is not None and caller.sees(row["tenant_id"], row["user_id"])]
-    found = {row["asked"]: _order(row) for row in seen}
-    absent = {row["asked"]: row["version"] for row in rows if row["asked"] not in found}
-    return many(found, {key: {entities.order(key): version} for key, version in absent.items()})
-
-
-async def orders_of(database: Database, caller: Caller, user_id: UUID) -> Answer[list[OrderSummary]]:
-    """The latest 50 of those that the caller may see."""
-    rows = await database.rows(_latest_orders(), ids=[user_id])
-    return _lists(row for row in rows if row["id"] is None or caller.sees(row["tenant_id"], row["user_id"])).get(
-        user_id, Answer(data=[], entities={entities.orders_of(user_id): rows[0]["list_version"]})
-    )
-
-
-async def orders_of_many(database: Database, user_ids: Sequence[UUID]) -> Answer[Many[list[OrderSummary]]]:
-    return many(_lists(await database.rows(_latest_orders(), ids=user_ids)), {})
 
 
 async def balance(database: Database, user_id: UUID) -> Answer[Balance | None]:
@@ -211,30 +136,6 @@ def _total(user_id: UUID, devices: list[DeviceUsage], month: Interval) -> UserUs
         seconds=sum(device.seconds for device in devices),
         devices=sorted(devices, key=lambda device: (-device.seconds, device.device_id)),
     )
-
-
-def _lists(rows: Iterable[Row]) -> dict[UUID, Answer[list[OrderSummary]]]:
-    found: dict[UUID, Answer[list[OrderSummary]]] = {}
-    for row in rows:
-        user_id: UUID = row["asked"]
-        if (answer := found.get(user_id)) is None:
-            shown = {entities.orders_of(user_id): row["list_version"]}
-            answer = found[user_id] = Answer(data=[], entities=shown)
-        if row["id"] is not None:
-            order = _order(row)
-            answer.data.append(order.data)
-            answer.entities.update(order.entities)
-    return found
-
-
-def _plan(row: Row) -> Answer[Plan]:
-    contract = Plan(**{name: row[name] for name in _PLAN}, version=row["version"])
-    return Answer(data=contract, entities={entities.plan(row["id"]): row["version"]})
-
-
-def _order(row: Row) -> Answer[OrderSummary]:
-    contract = OrderSummary(**{name: row[name] for name in _ORDER}, version=row["version"])
-    return Answer(data=contract, entities={entities.order(row["id"]): row["version"]})
 
 
 def _balance(row: Row) -> Answer[Balance | None]:

@@ -10,8 +10,10 @@ from cloudphone_shared import entities
 from cloudphone_shared.database import Database
 from cloudphone_shared.events.scheduler import DeviceAllocateReplied
 
-from . import allocation, service
-from .models import CopyRow, OrderAllocationRow, OrderRow
+from . import allocation
+from .models import CopyRow, OrderAllocationRow
+from .orders import service
+from .orders.models import OrderRow
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

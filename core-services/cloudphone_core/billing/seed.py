@@ -11,7 +11,11 @@ from cloudphone_shared import entities
 from cloudphone_shared.contracts.billing import OrderState
 from cloudphone_shared.database import Database, bump, copy_rows
 
-from .models import BalanceRow, CopyRow, OrderEventRow, OrderRow, PlanRow, UsageRow
+from .models import BalanceRow, CopyRow, UsageRow
+from .orders import facts
+from .orders.fold import STATES, Folded, Happened, fold
+from .orders.models import OrderEventRow, OrderRow
+from .plans.models import PlanRow, PlanVersionRow
 
 
 class SeedPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +29,9 @@ class SeedPlan(msgspec.Struct, frozen=True, kw_only=True):
     period_days: int = 30
     included_hours: int = 0
     active: bool = True
+    grace_days: int = 3
+    template_id: UUID | None = None
+    rule_id: UUID | None = None
 
 
 class SeedName(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +93,8 @@ async def seed(
 ) -> None:
     """In one transaction, into a schema that has none of them yet."""
     rows: list[tuple[type[Any], list[dict[str, Any]]]] = [
-        (PlanRow, [msgspec.structs.asdict(plan) for plan in plans]),
+        (PlanRow, [{**msgspec.structs.asdict(plan), "revision": 1} for plan in plans]),
+        (PlanVersionRow, [_version(plan) for plan in plans]),
         (CopyRow, list(_copies(orders))),
         (OrderRow, [_order(order) for order in orders]),
         (OrderEventRow, [event for order in orders for event in _events(order)]),
@@ -104,34 +112,75 @@ def _run(run: SeedRun) -> dict[str, Any]:
     return {**msgspec.structs.asdict(run), "closed_by": by, "told_stopped_at": run.stopped_at, "told_by": by}
 
 
+def _version(plan: SeedPlan) -> dict[str, Any]:
+    terms = {
+        name: value for name, value in msgspec.structs.asdict(plan).items() if name not in ("id", "name", "active")
+    }
+    return {"plan_id": plan.id, "revision": 1, **terms}
+
+
 def _order(order: SeedOrder) -> dict[str, Any]:
     device = order.device
     return {
         "id": order.id,
-        "tenant_id": order.tenant_id,
-        "user_id": order.user.id,
         "user_name": order.user.name,
         "user_email": order.user.email,
         "user_version": order.user.version,
-        "device_id": device.id if device else None,
         "device_name": device.name if device else None,
         "device_version": device.version if device else 0,
-        "plan_id": order.plan.id,
-        "amount": order.plan.price,
-        "currency": order.plan.currency,
-        "state": order.steps[-1].state,
-        "created_at": order.steps[0].at,
-        "updated_at": order.steps[-1].at,
+        **msgspec.structs.asdict(_folded(order)),
     }
+
+
+def _folded(order: SeedOrder) -> Folded:
+    return fold(Happened(_fact(order, step), step.at) for step in order.steps)
+
+
+def _fact(order: SeedOrder, step: SeedStep) -> facts.Fact:
+    if step.state == "pending":
+        return _placed(order)
+    if step.state == "refunded":
+        return facts.Refunded(amount=order.plan.price)
+    return _BY_STATE[step.state]()
+
+
+_BY_STATE = {state: fact for fact, state in STATES.items()}
+
+
+def _placed(order: SeedOrder) -> facts.Placed:
+    return facts.Placed(
+        tenant_id=order.tenant_id,
+        user_id=order.user.id,
+        plan_id=order.plan.id,
+        plan_revision=1,
+        plan_name=order.plan.name,
+        kind="purchase",
+        parent_id=None,
+        list_price=order.plan.price,
+        discount=0,
+        tax=0,
+        amount=order.plan.price,
+        credit=0,
+        currency=order.plan.currency,
+        coupon_code=None,
+        payment_method="wallet",
+        payment_id=None,
+        saga_id=None,
+        auto_renew=False,
+        device_id=order.device.id if order.device else None,
+    )
 
 
 def _events(order: SeedOrder) -> Iterable[dict[str, Any]]:
     for number, step in enumerate(order.steps, 1):
+        fact = _fact(order, step)
         yield {
             "order_id": order.id,
             "number": number,
+            "type": fact.type,
+            "version": fact.version,
+            "data": facts.written(fact),
             "state": step.state,
-            "device_id": order.device.id if order.device and number == 1 else None,
             "reason": step.reason,
             "actor": "seed",
             "at": step.at,

@@ -20,8 +20,9 @@ from cloudphone_shared.events.device import DeviceStarted, DeviceStopped, Device
 from cloudphone_shared.events.scheduler import DeviceAllocateReplied
 from cloudphone_shared.events.user import UserUpdated
 
-from . import runs, service
+from . import runs
 from .metering import check_interval
+from .orders import names
 from .replies import hear_reply
 
 USER_UPDATED = "billing-service.user-updated"
@@ -40,14 +41,14 @@ def subscribe(bus: Bus, database: Database, now: Callable[[], datetime] = lambda
         version = _version(envelope, entities.user(event.user_id))
         async with database.writing() as session:
             if await first_time(session, USER_UPDATED, envelope):
-                await service.copy_user(session, event.user_id, version, event.name, event.email)
+                await names.copy_user(session, event.user_id, version, event.name, event.email)
 
     async def device_updated(envelope: Envelope, delivery: Delivery) -> None:
         event = _opened(envelope, DeviceUpdated)
         version = _version(envelope, entities.device(event.device_id))
         async with database.writing() as session:
             if await first_time(session, DEVICE_UPDATED, envelope):
-                await service.copy_device(session, event.device_id, version, event.name)
+                await names.copy_device(session, event.device_id, version, event.name)
 
     async def device_started(envelope: Envelope, delivery: Delivery) -> None:
         event = _opened(envelope, DeviceStarted)

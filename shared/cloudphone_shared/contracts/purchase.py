@@ -58,6 +58,18 @@ class CouponPatch(Request, frozen=True, kw_only=True):
     valid_until: Annotated[datetime, Meta(tz=True)] | None | UnsetType = UNSET
 
 
+class CouponCheck(Contract, frozen=True, kw_only=True):
+    """What a plan's present version would cost the caller with the coupon. Minor units, taxes contained."""
+
+    code: str
+    plan_id: UUID
+    plan_revision: int
+    list_price: int
+    discount: int
+    amount: int
+    currency: str
+
+
 class Subscription(Contract, frozen=True, kw_only=True):
     """What a completed order gives for a time: `period_start` until before `period_end`, then again if `auto_renew`.
 
