@@ -6,7 +6,6 @@ coupon, order, subscription.
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,6 +22,7 @@ from cloudphone_shared.events.billing import OrderCreated, OrderDeviceBound, Ord
 from cloudphone_shared.http.preconditions import check_version
 
 from .. import allocation
+from ..invoices.taxes import rate_for, tax_in
 from ..models import CopyRow
 from ..plans import coupons, pricing
 from ..plans import service as plans
@@ -78,7 +78,7 @@ async def place(
         parent_id=parent.id if parent else None,
         list_price=price.list_price,
         discount=price.discount,
-        tax=pricing.tax_within(price.amount, Decimal(0)),
+        tax=tax_in(price.amount, await rate_for(session, user.tenant_id, user.id, at)),
         amount=price.amount,
         credit=0,
         currency=price.currency,

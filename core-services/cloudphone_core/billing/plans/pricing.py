@@ -28,11 +28,6 @@ def price(list_price: int, currency: str, coupon: CouponRow | None) -> Price:
     return Price(list_price=list_price, discount=_discount(list_price, coupon), currency=currency)
 
 
-def tax_within(amount: int, rate: Decimal) -> int:
-    """The tax that `amount` contains, at `rate` (0.19 for 19 %)."""
-    return whole(amount * rate / (1 + rate))
-
-
 def _discount(list_price: int, coupon: CouponRow | None) -> int:
     if coupon is None:
         return 0
