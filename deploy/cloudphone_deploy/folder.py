@@ -26,7 +26,8 @@ FREE_BYTES = 256 * 2**20
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     """Made once per data folder. `service_clients` has one secret per program that signs in at the user service.
 
-    `deployment_id` is no secret, but as lasting: what containers and volumes are known by as this installation's.
+    The card's two are what billing and the provider for trying out know each other by. `deployment_id` is no secret,
+    but as lasting: what containers and volumes are known by as this installation's.
     """
 
     postgres_password: str
@@ -34,6 +35,8 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     nats_token: str
     freshness_key: str
     cursor_key: str
+    card_api_key: str
+    card_webhook_secret: str
     deployment_id: str
     service_clients: dict[str, str]
 
@@ -97,7 +100,11 @@ class DataFolder:
         kept = self._kept_secrets()
         clients = {name: _new() for name in CLIENTS} | kept.get("service_clients", {})
         names = [field for field in Secrets.__struct_fields__ if field != "service_clients"]
-        new = {name: secrets.token_hex(4) if name == "deployment_id" else _new() for name in names}
+        new = {name: _new() for name in names} | {
+            "deployment_id": secrets.token_hex(4),
+            "card_api_key": f"sk_test_{_new()}",
+            "card_webhook_secret": f"whsec_{_new()}",
+        }
         made = Secrets(**{name: kept.get(name) or new[name] for name in names}, service_clients=clients)
         if msgspec.to_builtins(made) != kept:
             with refusing(self.path):

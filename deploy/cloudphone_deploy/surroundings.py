@@ -21,6 +21,7 @@ from cloudphone_shared.settings import (
     Front,
     Limits,
     Network,
+    Payments,
     Redis,
     Telemetry,
     WarmupSettings,
@@ -50,7 +51,9 @@ SETTINGS = (
     Devices,
     AppStorage,
     Scheduling,
+    Payments,
 )
+_CARD = {"CLOUDPHONE_CARD_API_URL", "CLOUDPHONE_CARD_API_KEY", "CLOUDPHONE_CARD_WEBHOOK_SECRETS"}
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +77,9 @@ def surroundings(folder: DataFolder, env: Mapping[str, str] | None = None) -> Su
         if setting.origin == "unreadable":
             raise CommandError(f"{setting.problem}.")
     unset = {setting.variable for setting in settings if setting.origin in ("default", "missing")}
-    given = {name: value for name, value in _ours(folder.load_secrets(), base).items() if name in unset}
+    # Made-up keys are for the provider that is made up: of one that is named, they would only hide that its own lack.
+    ours = unset if unset >= _CARD else unset - _CARD
+    given = {name: value for name, value in _ours(folder.load_secrets(), base).items() if name in ours}
     return Surroundings(
         env=env | given | {"CLOUDPHONE_PORT_BASE": str(base), "CLOUDPHONE_DATA": str(folder.path)},
         port_base=base,
@@ -102,6 +107,8 @@ def _ours(secrets: Secrets, base: int) -> dict[str, str]:
         "CLOUDPHONE_BUS_URL": f"nats://{secrets.nats_token}@127.0.0.1:{base + PORTS['nats']}",
         "CLOUDPHONE_FRESHNESS_KEY": secrets.freshness_key,
         "CLOUDPHONE_CURSOR_KEY": secrets.cursor_key,
+        "CLOUDPHONE_CARD_API_KEY": secrets.card_api_key,
+        "CLOUDPHONE_CARD_WEBHOOK_SECRETS": secrets.card_webhook_secret,
         "CLOUDPHONE_SERVICE_CLIENTS": json.dumps(secrets.service_clients),
         "CLOUDPHONE_DEPLOYMENT_ID": secrets.deployment_id,
         "CLOUDPHONE_ADB_SERVER": f"127.0.0.1:{base + PORTS['adb']}",

@@ -448,7 +448,7 @@ def _explain(field: msgspec.structs.FieldInfo, sources: _Sources, loaded: msgspe
 
 
 def _shown(field: msgspec.structs.FieldInfo, value: Any, origin: Origin) -> str:
-    if value is None or value is msgspec.NODEFAULT or value == "":
+    if value is None or value is msgspec.NODEFAULT or value in ("", []):
         return ""
     if isinstance(value, dict):
         hidden = _is_secret(field)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
+import msgspec
 from litestar import Litestar, Request, Response, get
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
@@ -15,7 +16,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
 from ..auth import Caller, TokenVerifier
-from ..errors import DomainError, Invalid, Unauthorized, Unavailable
+from ..errors import DomainError, FieldError, Invalid, Unauthorized, Unavailable
 from ..observability.metrics import CONTENT_TYPE, exposition
 from .edge import CALLER, REFUSED_TOKEN, Admission, Edge
 from .problems import bug, http_error, refused, unavailable
@@ -56,18 +57,38 @@ async def provide_caller(request: Request[Any, Any, Any]) -> Caller:
     return caller_of(request)
 
 
-class Utf8Request(Request[Any, Any, Any]):
-    """Litestar turns JSON that cannot be parsed into a 400, but not what is no UTF-8 or nested too deep."""
+class StrictRequest(Request[Any, Any, Any]):
+    """Litestar turns JSON that cannot be parsed into a 400, but not what is no UTF-8 or nested too deep; and to it
+    the text "5", like 5.0 and 5e0, is a whole number, and the text "null" is nothing.
+    """
 
     __slots__ = ()
 
     async def json(self) -> Any:
         try:
-            return await super().json()
+            body = await super().json()
         except UnicodeDecodeError:
             raise Invalid("The body is not UTF-8") from None
         except RecursionError:
             raise Invalid("The body is nested too deep") from None
+        declared = self.scope["route_handler"].parsed_data_field
+        wanted = declared.annotation if declared else None
+        if not isinstance(wanted, type) or not issubclass(wanted, msgspec.Struct):
+            return body
+        return _as(wanted, body)
+
+
+def _as(wanted: type[msgspec.Struct], body: Any) -> Any:
+    """`body` itself where Litestar will find, and tell better, what is wrong with it."""
+    try:
+        return msgspec.convert(body, wanted)
+    except msgspec.ValidationError as error:
+        try:
+            msgspec.convert(body, wanted, strict=False)
+        except msgspec.ValidationError:
+            return body
+        message, _, place = str(error).partition(" - at `$.")
+        raise Invalid(errors=[FieldError(field=place.rstrip("`"), message=message)]) from None
 
 
 def create_app(
@@ -110,7 +131,7 @@ def create_app(
             Exception: bug,
         },
         lifespan=[verifying, *lifespan],
-        request_class=Utf8Request,
+        request_class=StrictRequest,
         openapi_config=openapi,
         request_max_body_size=body_limit_bytes,
         logging_config=None,

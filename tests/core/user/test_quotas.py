@@ -130,7 +130,7 @@ async def test_a_users_limit_goes_before_the_tenants_and_that_before_the_platfor
     assert (await asked.limit(of_tenant, None)).json()["data"] == {
         "tenantId": tenant, "resource": "devices", "limit": 100, "source": "default",
     }  # fmt: skip
-    for wrong in (-1, 1_000_001, 1.5, True):
+    for wrong in (-1, 1_000_001, 1.5, 3.0, "3", "null", True):
         assert (await asked.limit(place, wrong)).status_code == 400
     assert (await asked.limit(place.replace(ana["id"], str(uuid4())), 1)).status_code == 404
     assert (await world.http.put(f"/v1/{place}/quotas/cars", json={"limit": 1}, headers=world.root)).status_code == 404
@@ -169,7 +169,7 @@ async def test_nothing_is_reserved_for_whom_is_not_there_or_not_active(world: Wo
     assert (await asked.settle(reserved, "commit")).json()["data"]["state"] == "committed"
     assert (await asked.settle(reserved, "release")).json()["data"]["state"] == "released"
     assert (await asked.settle(str(uuid4()), "commit")).status_code == 404
-    for amount in (0, -1, 1001, 1.5):
+    for amount in (0, -1, 1001, 1.5, 1.0, "1"):
         assert (await asked.reserve(ana["id"], amount=amount)).status_code == 400  # pyright: ignore[reportArgumentType]
 
 
