@@ -54,6 +54,7 @@ UNITS: dict[str, tuple[Unit, ...]] = {
     "scheduler-worker": (_worker("cloudphone_core.scheduler"),),
     "phones": (Unit("worker", "cloudphone_deploy.phones:run"),),
     "billing": (_http("cloudphone_core.billing"),),
+    "card-provider": (Unit("http", "cloudphone_deploy.card_provider.main:create_app"),),
     "billing-worker": (_worker("cloudphone_core.billing"),),
     "cache-worker": (_http("cloudphone_cache.platform"), _worker("cloudphone_cache.platform")),
     "bff-admin": (_http("cloudphone_bff_admin"),),
