@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hmac
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -158,14 +158,14 @@ def _expanded(money: Money, thing: Any, paths: list[str]) -> Any:
 def _expand(money: Money, thing: Any, path: list[str]) -> None:
     if not path or not isinstance(thing, dict):
         return
-    known: Thing = thing
+    known = cast(Thing, thing)
     value: Any = known.get(path[0])
     if isinstance(value, list):
         for item in value:  # pyright: ignore[reportUnknownVariableType]
             _expand(money, item, path[1:])
         return
     if isinstance(value, str) and (found := money.books.get(value)):
-        thing[path[0]] = value = shown(found)
+        known[path[0]] = value = shown(found)
     _expand(money, value, path[1:])
 
 

@@ -13,7 +13,7 @@ from cloudphone_shared.ids import uuid7
 from ..ledger import transfers
 from ..ledger.transfers import Posting
 from .models import PaymentRow, RefundRow
-from .steps import locked, refund_step
+from .steps import Announcing, locked, refund_step
 from .wallet import earnings, of_tenant
 
 
@@ -55,29 +55,33 @@ async def request_refund(
 
 async def refunded(session: AsyncSession, payment: PaymentRow, refund: RefundRow, at: datetime) -> None:
     """The customer has the money. Under the payment's lock."""
+    moved: Announcing = []
     if payment.purpose == "recharge":
-        await transfers.post(session, _key(refund), tenant_id=payment.tenant_id, at=at)
+        await transfers.post(session, _key(refund), tenant_id=payment.tenant_id, at=at, announcing=moved)
     else:
         await transfers.transfer(
             session, key=_key(refund), kind="refund", postings=_back(payment, refund), reason=refund.reason,
-            reference=f"order:{payment.order_id}", actor=refund.requested_by, at=at,
+            reference=f"order:{payment.order_id}", actor=refund.requested_by, at=at, announcing=moved,
         )  # fmt: skip
     payment.refunding -= refund.amount
     payment.refunded += refund.amount
     refund.next_look_at = refund.asked_at = refund.failure = None
-    await refund_step(session, payment, refund, "success", at)
+    await refund_step(session, payment, refund, "success", at, moved=moved)
 
 
 async def refund_failed(
     session: AsyncSession, payment: PaymentRow, refund: RefundRow, failure: str, at: datetime
 ) -> None:
     """The provider will not do it; the amount may be asked for again. Under the payment's lock."""
+    moved: Announcing = []
     if payment.purpose == "recharge":
-        await transfers.void(session, _key(refund), tenant_id=payment.tenant_id, reason=failure, at=at)
+        await transfers.void(
+            session, _key(refund), tenant_id=payment.tenant_id, reason=failure, at=at, announcing=moved
+        )
     payment.refunding -= refund.amount
     refund.next_look_at = refund.asked_at = None
     refund.failure = failure
-    await refund_step(session, payment, refund, "failed", at)
+    await refund_step(session, payment, refund, "failed", at, moved=moved)
 
 
 async def _set_aside(session: AsyncSession, payment: PaymentRow, refund: RefundRow, at: datetime) -> None:

@@ -17,7 +17,7 @@ from cloudphone_shared.errors import Conflict, InsufficientFunds, NotFound
 
 from . import wallet
 from .models import PaymentRow
-from .steps import Held, PaidOrder, failed, locked, opened, standing
+from .steps import Announcing, Held, PaidOrder, by_provider, failed, locked, opened, standing
 
 Settled = Callable[[AsyncSession, PaymentRow], Awaitable[None]]
 """Told of a payment whose outcome may have become known, in the transaction that looks, before its row is locked: so
@@ -34,11 +34,12 @@ async def open_payment(
     currency: str,
     tax: int,
     at: datetime,
+    announcing: Announcing | None = None,
 ) -> PaymentRow:
     """Pending: nothing is held yet."""
     return await opened(
         session, payment_id=payment_id, tenant_id=order.tenant_id, user_id=order.user_id, purpose="order",
-        order_id=order.id, method=method, amount=amount, currency=currency, tax=tax, at=at,
+        order_id=order.id, method=method, amount=amount, currency=currency, tax=tax, at=at, announcing=announcing,
     )  # fmt: skip
 
 
@@ -53,7 +54,7 @@ class Payments:
     async def hold(self, payment_id: UUID, *, expires_at: datetime | None = None) -> Held:
         """Sets the money aside; again it says how it stands."""
         payment = await self._read(payment_id)
-        if payment.method == "card":
+        if by_provider(payment):
             raise Conflict("Cards are not taken here")
         try:
             async with self._database.writing() as session:

@@ -1,14 +1,16 @@
 """The steps of payments and refunds: each changes the row, notes why, and announces it, in the caller's transaction.
 
-Whoever takes one holds the payment's row, so that no two act on the same figures.
+Whoever takes one holds the payment's row, so that no two act on the same figures. `announcing`: a list that the caller
+announces with its own; without it each step announces at once.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
@@ -19,6 +21,8 @@ from cloudphone_shared.errors import DomainError, NotFound
 from cloudphone_shared.events.billing import PaymentChanged, PaymentCompleted, RefundChanged
 
 from .models import PaymentEventRow, PaymentRow, RefundRow
+
+Announcing = list[Announcement]
 
 
 class PaidOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,15 +56,16 @@ async def opened(
     currency: str,
     tax: int,
     at: datetime,
+    announcing: Announcing | None = None,
 ) -> PaymentRow:
     payment = PaymentRow(
         id=payment_id, tenant_id=tenant_id, user_id=user_id, purpose=purpose, order_id=order_id, method=method,
         amount=amount, tax=tax, captured=0, refunding=0, refunded=0, currency=currency, state="pending", held=False,
-        attempt=0, looks=0, created_at=at, updated_at=at,
+        attempt=0, looks=0, steps=0, created_at=at, updated_at=at,
     )  # fmt: skip
     session.add(payment)
     await session.flush()
-    await note(session, payment, "pending", "opened", at)
+    await note(session, payment, "pending", "opened", at, announcing)
     return payment
 
 
@@ -73,12 +78,20 @@ async def locked(session: AsyncSession, payment_id: UUID) -> PaymentRow:
     return payment
 
 
-async def note(session: AsyncSession, payment: PaymentRow, state: PaymentState, reason: str, at: datetime) -> None:
-    """The next state of `payment`, announced."""
+async def note(
+    session: AsyncSession,
+    payment: PaymentRow,
+    state: PaymentState,
+    reason: str,
+    at: datetime,
+    announcing: Announcing | None = None,
+    *,
+    moved: Sequence[Announcement] = (),
+) -> None:
+    """The next state of `payment`, announced after what was `moved` for it."""
     old, payment.state, payment.updated_at = payment.state, state, at
-    last = select(func.max(PaymentEventRow.number)).where(PaymentEventRow.payment_id == payment.id)
-    number = (await session.scalar(last) or 0) + 1
-    session.add(PaymentEventRow(payment_id=payment.id, number=number, state=state, reason=reason, at=at))
+    payment.steps += 1
+    session.add(PaymentEventRow(payment_id=payment.id, number=payment.steps, state=state, reason=reason, at=at))
     changed = PaymentChanged(
         payment_id=payment.id, user_id=payment.user_id, order_id=payment.order_id, old_state=old, new_state=state,
         reason=reason, tenant_id=payment.tenant_id,
@@ -88,22 +101,36 @@ async def note(session: AsyncSession, payment: PaymentRow, state: PaymentState, 
         method=payment.method, amount=payment.amount, currency=payment.currency, tenant_id=payment.tenant_id,
     )  # fmt: skip
     told = completed if state == "success" and old != "success" else changed
-    await announce_all(session, [Announcement(event=told, entities=_shown(payment))])
+    await _announce(session, [*moved, Announcement(event=told, entities=_shown(payment))], announcing)
 
 
-async def captured(session: AsyncSession, payment: PaymentRow, reason: str, at: datetime) -> None:
+async def captured(
+    session: AsyncSession,
+    payment: PaymentRow,
+    reason: str,
+    at: datetime,
+    announcing: Announcing | None = None,
+    *,
+    moved: Sequence[Announcement] = (),
+) -> None:
     payment.captured, payment.held, payment.failure = payment.amount, False, None
-    answered(payment)
-    payment.next_look_at = payment.expires_at = payment.checkout_url = None
-    await note(session, payment, "success", reason, at)
+    _over(payment)
+    await note(session, payment, "success", reason, at, announcing, moved=moved)
 
 
-async def failed(session: AsyncSession, payment: PaymentRow, failure: str, at: datetime) -> None:
+async def failed(
+    session: AsyncSession,
+    payment: PaymentRow,
+    failure: str,
+    at: datetime,
+    announcing: Announcing | None = None,
+    *,
+    moved: Sequence[Announcement] = (),
+) -> None:
     """Nothing was taken, and nothing will be."""
     payment.held, payment.failure = False, failure
-    answered(payment)
-    payment.next_look_at = payment.expires_at = payment.checkout_url = None
-    await note(session, payment, "failed", failure, at)
+    _over(payment)
+    await note(session, payment, "failed", failure, at, announcing, moved=moved)
 
 
 def answered(payment: PaymentRow) -> None:
@@ -112,13 +139,17 @@ def answered(payment: PaymentRow) -> None:
     payment.looks = 0
 
 
+def by_provider(payment: PaymentRow) -> bool:
+    """Nobody is asked for nothing."""
+    return payment.method == "card" and payment.amount > 0
+
+
 def standing(payment: PaymentRow) -> Held:
     if payment.state == "success":
         return Held(state="captured")
     if payment.state == "failed":
-        voided = payment.given_up_at is not None or payment.failure == "voided"
-        return Held(state="voided" if voided else "refused", failure=payment.failure)
-    if payment.state == "unknown" or payment.asked is not None:
+        return Held(state="voided" if payment.given_up_at is not None else "refused", failure=payment.failure)
+    if payment.state == "unknown" or payment.asked is not None or payment.given_up_at is not None:
         return Held(state="unknown", failure=payment.failure)
     if payment.held:
         return Held(state="held")
@@ -126,14 +157,34 @@ def standing(payment: PaymentRow) -> Held:
 
 
 async def refund_step(
-    session: AsyncSession, payment: PaymentRow, refund: RefundRow, state: RefundState, at: datetime
+    session: AsyncSession,
+    payment: PaymentRow,
+    refund: RefundRow,
+    state: RefundState,
+    at: datetime,
+    *,
+    moved: Sequence[Announcement] = (),
 ) -> None:
     refund.state, refund.updated_at = state, at
     told = RefundChanged(
         refund_id=refund.id, payment_id=payment.id, order_id=refund.order_id, user_id=refund.user_id,
         amount=refund.amount, currency=refund.currency, state=state, tenant_id=refund.tenant_id,
     )  # fmt: skip
-    await announce_all(session, [Announcement(event=told, entities=_shown(payment))])
+    await announce_all(session, [*moved, Announcement(event=told, entities=_shown(payment))])
+
+
+def _over(payment: PaymentRow) -> None:
+    answered(payment)
+    payment.next_look_at = payment.expires_at = payment.checkout_url = None
+
+
+async def _announce(
+    session: AsyncSession, announcements: Sequence[Announcement], announcing: Announcing | None
+) -> None:
+    if announcing is None:
+        await announce_all(session, announcements)
+    else:
+        announcing.extend(announcements)
 
 
 def _shown(payment: PaymentRow) -> list[str]:

@@ -34,6 +34,7 @@ PAYMENTS = (
         given_up_at timestamptz,
         next_look_at timestamptz,
         looks bigint NOT NULL,
+        steps bigint NOT NULL,
         booked_at timestamptz,
         created_at timestamptz NOT NULL,
         updated_at timestamptz NOT NULL,
