@@ -23,7 +23,8 @@ class PaymentRow(Base):
     counts these, and is part of the key that keeps a repeated request from a second effect. `held` until `expires_at`;
     an unpaid checkout is open as long. `given_up_at`: nobody wants the money any more, so what is authorised later is
     voided. `refunding`: of `captured`, what refunds under way take. `next_look_at`: when it is looked after; None once
-    nothing can change by itself. `steps`: how many events it has. `booked_at`: when the provider entered the capture in its books.
+    nothing can change by itself. `steps`: how many events it has. `booked_at`: when the provider entered the capture in
+    its books.
     """
 
     __tablename__ = "payments"
