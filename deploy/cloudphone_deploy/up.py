@@ -20,7 +20,7 @@ from cloudphone_deploy.folder import DataFolder, refusing, write_private
 from cloudphone_deploy.nursery import Nursery
 from cloudphone_deploy.supervisor import Program, Supervisor, launched, tail
 from cloudphone_deploy.surroundings import Surroundings, surroundings
-from cloudphone_shared.settings import PORTS, Devices, Network, PhonesSettings, load
+from cloudphone_shared.settings import PORTS, Devices, Network, Payments, PhonesSettings, load
 
 SERVERS = {
     "postgres": (embedded.postgres, "PostgreSQL"),
@@ -36,18 +36,19 @@ PROCESSES = {
     "app": ("app", "app-worker"),
     "scheduler": ("scheduler", "scheduler-worker"),
     "billing": ("billing", "billing-worker"),
+    "card-provider": ("card-provider",),
     "cache-worker": ("cache-worker",),
     "bff-admin": ("bff-admin",),
     "bff-user": ("bff-user", "bff-user-worker"),
 }
 """Each process and what it serves: a service lives with its worker, the portal with who writes its live events."""
 
-SERVICES = [name for name in PROCESSES if name in PORTS and not name.startswith("bff-")]
+SERVICES = [name for name in PROCESSES if name in PORTS and not name.startswith(("bff-", "card-"))]
 """Those that others may ask, beside the BFFs."""
 
 STOP_ORDER = (
     ["bff-admin", "bff-user"],
-    ["user", "device", "app", "scheduler", "billing", "cache-worker"],
+    ["user", "device", "app", "scheduler", "billing", "card-provider", "cache-worker"],
     ["phones", "adb", "nats", "valkey"],
     ["postgres"],
 )
@@ -214,8 +215,12 @@ def down(folder: DataFolder, *, within: float = 40.0) -> bool:
 
 
 def _processes(made: Surroundings) -> dict[str, Sequence[str]]:
-    simulated = load(Devices, env=made.env).provider == "simulated"
-    return {name: units for name, units in PROCESSES.items() if simulated or name != "phones"}
+    absent = set[str]()
+    if load(Devices, env=made.env).provider != "simulated":
+        absent.add("phones")
+    if load(Payments, env=made.env).card_api_url != Payments(port_base=made.port_base).card_api_url:
+        absent.add("card-provider")
+    return {name: units for name, units in PROCESSES.items() if name not in absent}
 
 
 def _note_engine(folder: DataFolder, settings: Devices) -> None:
