@@ -103,6 +103,8 @@ class Platform:
             "CLOUDPHONE_SERVICE_CLIENTS": json.dumps(clients),
             "CLOUDPHONE_FRESHNESS_KEY": "freshness-key-of-the-tests-only-1",
             "CLOUDPHONE_CURSOR_KEY": "cursor-key-of-the-tests-only-0001",
+            "CLOUDPHONE_CARD_API_KEY": "sk_test_of-the-tests-only",
+            "CLOUDPHONE_CARD_WEBHOOK_SECRETS": "whsec_of-the-tests-only",
             "CLOUDPHONE_RATE_LIMITS": "100000/s,1000000/min",
             "CLOUDPHONE_LOGIN_RATE_LIMITS": "100000/min",
             "CLOUDPHONE_ACCESS_TOKEN_SECONDS": "86400",

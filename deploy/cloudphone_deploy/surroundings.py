@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from cloudphone_core.scheduler.settings import Scheduling
+from cloudphone_deploy.card_provider.settings import CardProviderSettings
 from cloudphone_deploy.errors import CommandError
 from cloudphone_deploy.folder import DataFolder, Secrets
 from cloudphone_shared.settings import (
@@ -52,6 +53,7 @@ SETTINGS = (
     AppStorage,
     Scheduling,
     Payments,
+    CardProviderSettings,
 )
 _CARD = {"CLOUDPHONE_CARD_API_URL", "CLOUDPHONE_CARD_API_KEY", "CLOUDPHONE_CARD_WEBHOOK_SECRETS"}
 

@@ -12,7 +12,7 @@ from tests.servers import Nats, Postgres, RabbitMQ, Redis, Valkey
 
 GROUPS = {
     "services": ("user", "device", "app", "scheduler"),
-    "billing": ("billing", "billing-worker"),
+    "billing": ("billing", "billing-worker", "card-provider"),
     "workers": ("user-worker", "device-worker", "app-worker", "scheduler-worker", "bff-user-worker"),
     "cache-worker": ("cache-worker",),
     "bff-admin": ("bff-admin",),

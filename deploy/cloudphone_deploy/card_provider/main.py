@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
-import msgspec
 from litestar import Litestar
 
 from cloudphone_shared.http.app import create_app as http_app
@@ -18,22 +16,9 @@ from .books import Books
 from .faults import Faults, parse
 from .money import Money
 from .sender import Sender
+from .settings import CardProviderSettings
 
 NAME = "card-provider"
-
-
-class CardProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`card_provider_books`: its SQLite file, by default in the data folder. `card_provider_webhook_url`: by default
-    billing's. `card_provider_faults`: what it does wrong from its start, as `OPERATION:HOW[:TIMES[:SECONDS]]`."""
-
-    data: str = ".cloudphone"
-    card_provider_books: str = ""
-    card_provider_webhook_url: str = ""
-    card_provider_faults: list[str] = []
-
-    @property
-    def file(self) -> Path:
-        return Path(self.card_provider_books or Path(self.data, "card-provider", "books.sqlite"))
 
 
 def create_app() -> Edge:
