@@ -154,6 +154,11 @@ def invoices_of(user_id: UUID | str) -> str:
     return _spell("invoices-of", user_id)
 
 
+def bill_to(user_id: UUID | str) -> str:
+    """To whom a user's invoices go."""
+    return _spell("bill-to", user_id)
+
+
 def rule(rule_id: UUID | str) -> str:
     return _spell("rule", rule_id)
 

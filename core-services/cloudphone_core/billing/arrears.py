@@ -4,8 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import or_, select
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
@@ -19,24 +19,36 @@ from cloudphone_shared.errors import NotFound
 from cloudphone_shared.events.billing import ArrearsBegan, ArrearsEnded
 from cloudphone_shared.http.lists import ListQuery
 
-from .models import ArrearsRow
+from .models import ArrearsRow, ArrearsSource
 
 _SORTS = Sorts({"since": ArrearsRow.since}, tiebreak=ArrearsRow.user_id, default="-since")
 
 
 async def begin(session: AsyncSession, user: User, reason: str, at: datetime) -> dict[str, int]:
-    """What changed, with versions. Again, it changes the reason alone."""
-    noted = insert(ArrearsRow).values(user_id=user.id, tenant_id=user.tenant_id, reason=reason, since=at)
+    """What changed, with versions. Again, it changes the reason alone; and it makes an invoice's the operator's, so
+    that no payment ends them."""
+    noted = _noted(user.tenant_id, user.id, reason, "operator", at)
     anew = noted.on_conflict_do_update(
         index_elements=[ArrearsRow.user_id],
-        set_={"reason": noted.excluded.reason},
-        where=ArrearsRow.reason != noted.excluded.reason,
+        set_={"reason": noted.excluded.reason, "source": noted.excluded.source},
+        where=or_(ArrearsRow.reason != noted.excluded.reason, ArrearsRow.source != noted.excluded.source),
     )
-    if await session.scalar(anew.returning(ArrearsRow.user_id)) is None:
-        return {}
-    # Announced again with a new reason: who freezes what is frozen changes nothing.
-    event = ArrearsBegan(user_id=user.id, tenant_id=user.tenant_id, reason=reason)
-    return await announce(session, event, entities.arrears(user.id))
+    return await _begun(session, anew, user.tenant_id, user.id, reason)
+
+
+async def begin_for_invoice(
+    session: AsyncSession, tenant_id: UUID, user_id: UUID, reason: str, at: datetime
+) -> dict[str, int]:
+    """What changed, with versions; nothing for a user who owes already."""
+    noted = _noted(tenant_id, user_id, reason, "invoice", at)
+    once = noted.on_conflict_do_nothing(index_elements=[ArrearsRow.user_id])
+    return await _begun(session, once, tenant_id, user_id, reason)
+
+
+async def end_for_invoices(session: AsyncSession, user_id: UUID) -> dict[str, int]:
+    """What changed, with versions: what an operator began stays."""
+    row = await session.get(ArrearsRow, user_id, with_for_update=True, populate_existing=True)
+    return {} if row is None or row.source != "invoice" else await _ended(session, row)
 
 
 async def end(session: AsyncSession, caller: Caller, user_id: UUID) -> dict[str, int]:
@@ -46,9 +58,7 @@ async def end(session: AsyncSession, caller: Caller, user_id: UUID) -> dict[str,
         return {}
     if not caller.sees(row.tenant_id, user_id):
         raise NotFound("There is no such user")
-    await session.delete(row)
-    event = ArrearsEnded(user_id=user_id, tenant_id=row.tenant_id)
-    return await announce(session, event, entities.arrears(user_id))
+    return await _ended(session, row)
 
 
 async def of_user(session: AsyncSession, user_id: UUID) -> Answer[Arrears | None]:
@@ -71,3 +81,23 @@ async def page_of(session: AsyncSession, caller: Caller, asked: ListQuery, curso
     )
     items = [msgspec.convert(row, Arrears, from_attributes=True) for row in found.items]
     return Page(items=items, next_cursor=found.next_cursor)
+
+
+def _noted(tenant_id: UUID, user_id: UUID, reason: str, source: ArrearsSource, at: datetime) -> Insert:
+    return insert(ArrearsRow).values(user_id=user_id, tenant_id=tenant_id, reason=reason, source=source, since=at)
+
+
+async def _begun(
+    session: AsyncSession, noted: Insert, tenant_id: UUID, user_id: UUID, reason: str
+) -> dict[str, int]:
+    if await session.scalar(noted.returning(ArrearsRow.user_id)) is None:
+        return {}
+    # Announced again with a new reason: who freezes what is frozen changes nothing.
+    event = ArrearsBegan(user_id=user_id, tenant_id=tenant_id, reason=reason)
+    return await announce(session, event, entities.arrears(user_id))
+
+
+async def _ended(session: AsyncSession, row: ArrearsRow) -> dict[str, int]:
+    await session.delete(row)
+    event = ArrearsEnded(user_id=row.user_id, tenant_id=row.tenant_id)
+    return await announce(session, event, entities.arrears(row.user_id))

@@ -25,6 +25,7 @@ Base = base(SCHEMA)
 
 Moment = DateTime(timezone=True)
 ClosedBy = Literal["event", "heartbeat", "reconcile"]
+ArrearsSource = Literal["operator", "invoice"]
 
 
 class CopyRow(Base):
@@ -117,16 +118,22 @@ class BalanceRow(Base):
 
 
 class ArrearsRow(Base):
-    """A user who owes: the devices are frozen until the row is gone."""
+    """A user who owes: the devices are frozen until the row is gone. `source`: who began it may end it, and an operator
+    in any case."""
 
     __tablename__ = "arrears"
 
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
     tenant_id: Mapped[UUID]
     reason: Mapped[str]
+    source: Mapped[ArrearsSource] = mapped_column(String(8))
     since: Mapped[datetime] = mapped_column(Moment)
 
-    __table_args__ = (Index(None, "tenant_id", "since", "user_id"), {"schema": SCHEMA})
+    __table_args__ = (
+        CheckConstraint("source IN ('operator', 'invoice')", name="known_source"),
+        Index(None, "tenant_id", "since", "user_id"),
+        {"schema": SCHEMA},
+    )
 
 
 class OrderAllocationRow(Base):

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from fractions import Fraction
 from uuid import UUID
 
 from sqlalchemy import select
@@ -36,7 +37,6 @@ def tax_in(amount: int, percent: Decimal) -> int:
         return int((amount * percent / (100 + percent)).quantize(Decimal(1), ROUND_HALF_EVEN))
 
 
-def to_minor_units(exact: Decimal) -> int:
-    """Rounded half-even: the one place where a sum of charges becomes money."""
-    with localcontext(prec=60):
-        return int(exact.quantize(Decimal(1), ROUND_HALF_EVEN))
+def to_minor_units(worth: Decimal) -> int:
+    """Of charges' `worth` (3,600 times the amount), rounded half-even: the one place where it becomes money."""
+    return round(Fraction(worth) / 3600)

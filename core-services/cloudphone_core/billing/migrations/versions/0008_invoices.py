@@ -1,4 +1,4 @@
-"""Invoices, their numbers and lines, tax rates."""
+"""Invoices, their numbers and lines, tax rates, bill-tos, terms; whose arrears are whose."""
 
 from alembic import op
 
@@ -33,9 +33,298 @@ TAXES = (
     )
     """,
     "CREATE INDEX ix_bill_tos_user_id_set_at_id ON billing.bill_tos (user_id, set_at, id)",
+    """
+    CREATE TABLE billing.invoice_terms (
+        tenant_id uuid NOT NULL,
+        days_to_pay bigint NOT NULL,
+        days_to_freeze bigint NOT NULL,
+        seller text NOT NULL,
+        seller_tax_number text,
+        seller_country varchar(2),
+        updated_at timestamptz NOT NULL,
+        CONSTRAINT pk_invoice_terms PRIMARY KEY (tenant_id),
+        CONSTRAINT ck_invoice_terms_not_negative CHECK (days_to_pay >= 0 AND days_to_freeze >= 0)
+    )
+    """,
+)
+
+INVOICES = (
+    """
+    CREATE TABLE billing.invoice_numbers (
+        tenant_id uuid NOT NULL,
+        kind varchar(11) NOT NULL,
+        year bigint NOT NULL,
+        last bigint NOT NULL,
+        CONSTRAINT pk_invoice_numbers PRIMARY KEY (tenant_id, kind, year)
+    )
+    """,
+    """
+    CREATE TABLE billing.invoices (
+        id uuid NOT NULL,
+        tenant_id uuid NOT NULL,
+        user_id uuid NOT NULL,
+        kind varchar(11) NOT NULL,
+        year bigint NOT NULL,
+        sequence bigint NOT NULL,
+        number text GENERATED ALWAYS AS (
+            CASE kind WHEN 'invoice' THEN 'INV-' ELSE 'CN-' END || year || '-'
+            || lpad(sequence::text, greatest(6, length(sequence::text)), '0')
+        ) STORED NOT NULL,
+        state varchar(8) NOT NULL,
+        currency varchar(3) NOT NULL,
+        line_count bigint NOT NULL,
+        total bigint NOT NULL,
+        tax bigint NOT NULL,
+        paid bigint NOT NULL,
+        credited bigint NOT NULL,
+        due bigint GENERATED ALWAYS AS (total - paid - credited) STORED NOT NULL,
+        payments bigint NOT NULL,
+        period_start timestamptz NOT NULL,
+        period_end timestamptz NOT NULL,
+        issued_at timestamptz NOT NULL,
+        due_at timestamptz NOT NULL,
+        freeze_at timestamptz NOT NULL,
+        frozen_at timestamptz,
+        bill_to jsonb NOT NULL,
+        seller jsonb NOT NULL,
+        corrects uuid,
+        reason text,
+        month date,
+        actor text NOT NULL,
+        CONSTRAINT pk_invoices PRIMARY KEY (id),
+        CONSTRAINT fk_invoices_corrects FOREIGN KEY (corrects) REFERENCES billing.invoices (id),
+        CONSTRAINT uq_invoices_number UNIQUE (tenant_id, kind, year, sequence),
+        CONSTRAINT ck_invoices_known_kind CHECK (kind IN ('invoice', 'credit-note')),
+        CONSTRAINT ck_invoices_known_state CHECK (state IN ('open', 'paid', 'overdue', 'credited')),
+        CONSTRAINT ck_invoices_due_while_unpaid CHECK (
+            total - paid - credited >= 0 AND (total - paid - credited > 0) = (state IN ('open', 'overdue'))
+        ),
+        CONSTRAINT ck_invoices_credited_within_total CHECK (
+            credited >= 0 AND credited <= greatest(total, 0)
+            AND (state = 'credited') = (total > 0 AND credited = total)
+        ),
+        CONSTRAINT ck_invoices_credit_note_is_settled CHECK (
+            (kind = 'credit-note') = (corrects IS NOT NULL)
+            AND (kind = 'invoice' OR (total <= 0 AND paid = total AND credited = 0))
+        )
+    )
+    """,
+    "CREATE INDEX ix_invoices_user_id_issued_at_id ON billing.invoices (user_id, issued_at, id)",
+    "CREATE INDEX ix_invoices_tenant_id_issued_at_id ON billing.invoices (tenant_id, issued_at, id)",
+    "CREATE INDEX ix_invoices_issued_at_id ON billing.invoices (issued_at, id)",
+    "CREATE INDEX ix_invoices_corrects ON billing.invoices (corrects) WHERE corrects IS NOT NULL",
+    "CREATE INDEX ix_invoices_unpaid ON billing.invoices (due_at, id) WHERE state IN ('open', 'overdue')",
+    """
+    CREATE UNIQUE INDEX ix_invoices_once_a_month ON billing.invoices (user_id, currency, month)
+    WHERE month IS NOT NULL
+    """,
+    """
+    CREATE TABLE billing.invoice_lines (
+        invoice_id uuid NOT NULL,
+        number bigint NOT NULL,
+        kind varchar(10) NOT NULL,
+        description text NOT NULL,
+        device_id uuid,
+        order_id uuid,
+        refund_id uuid,
+        rule_id uuid,
+        corrects_line bigint,
+        quantity numeric NOT NULL,
+        unit text NOT NULL,
+        amount bigint NOT NULL,
+        tax_percent numeric(6, 3) NOT NULL,
+        tax bigint NOT NULL,
+        CONSTRAINT pk_invoice_lines PRIMARY KEY (invoice_id, number),
+        CONSTRAINT fk_invoice_lines_invoice_id FOREIGN KEY (invoice_id) REFERENCES billing.invoices (id)
+            DEFERRABLE INITIALLY DEFERRED,
+        CONSTRAINT ck_invoice_lines_known_kind CHECK (
+            kind IN ('plan', 'usage', 'adjustment', 'discount', 'credit')
+        ),
+        CONSTRAINT ck_invoice_lines_tax_within_amount CHECK (abs(tax) <= abs(amount))
+    )
+    """,
+    "CREATE UNIQUE INDEX ix_invoice_lines_order_once ON billing.invoice_lines (order_id) WHERE kind = 'plan'",
+    "CREATE UNIQUE INDEX ix_invoice_lines_refund_once ON billing.invoice_lines (refund_id) WHERE refund_id IS NOT NULL",
+    """
+    CREATE TABLE billing.invoice_runs (
+        month date NOT NULL,
+        started_at timestamptz NOT NULL,
+        finished_at timestamptz,
+        CONSTRAINT pk_invoice_runs PRIMARY KEY (month)
+    )
+    """,
+)
+
+NUMBERS_HAVE_NO_GAPS = (
+    """
+    CREATE FUNCTION billing.invoice_number_counts_on() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP = 'INSERT' AND NEW.last = 1 THEN
+            RETURN NEW;
+        ELSIF TG_OP = 'UPDATE' AND NEW.last = OLD.last + 1
+            AND (NEW.tenant_id, NEW.kind, NEW.year) = (OLD.tenant_id, OLD.kind, OLD.year) THEN
+            RETURN NEW;
+        END IF;
+        RAISE EXCEPTION 'invoice numbers count one by one' USING ERRCODE = 'integrity_constraint_violation';
+    END $$
+    """,
+    """
+    CREATE TRIGGER invoice_number_counts_on BEFORE INSERT OR UPDATE OR DELETE ON billing.invoice_numbers
+    FOR EACH ROW EXECUTE FUNCTION billing.invoice_number_counts_on()
+    """,
+    """
+    CREATE FUNCTION billing.invoice_number_is_used() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF NOT EXISTS (
+            SELECT FROM billing.invoices AS i
+            WHERE i.tenant_id = NEW.tenant_id AND i.kind = NEW.kind AND i.year = NEW.year AND i.sequence = NEW.last
+        ) THEN
+            RAISE EXCEPTION 'number % of % was taken for no invoice', NEW.last, NEW.year
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE CONSTRAINT TRIGGER invoice_number_is_used AFTER INSERT OR UPDATE ON billing.invoice_numbers
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION billing.invoice_number_is_used()
+    """,
+)
+
+INVOICES_STAY = (
+    """
+    CREATE FUNCTION billing.issued_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'what was issued stays: % on % is refused', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation';
+    END $$
+    """,
+    """
+    CREATE FUNCTION billing.invoice_moves_only_on() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE
+        moving text[] := ARRAY['state', 'paid', 'credited', 'due', 'payments', 'frozen_at'];
+    BEGIN
+        IF to_jsonb(NEW) - moving IS DISTINCT FROM to_jsonb(OLD) - moving THEN
+            RAISE EXCEPTION 'invoice % was issued: nothing but its payment moves', OLD.number
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NEW;
+    END $$
+    """,
+    """
+    CREATE TRIGGER invoice_moves_only_on BEFORE UPDATE ON billing.invoices
+    FOR EACH ROW EXECUTE FUNCTION billing.invoice_moves_only_on()
+    """,
+    """
+    CREATE TRIGGER issued_stays BEFORE DELETE ON billing.invoices
+    FOR EACH ROW EXECUTE FUNCTION billing.issued_stays()
+    """,
+    """
+    CREATE TRIGGER issued_stays_whole BEFORE TRUNCATE ON billing.invoices
+    FOR EACH STATEMENT EXECUTE FUNCTION billing.issued_stays()
+    """,
+    """
+    CREATE TRIGGER issued_stays BEFORE UPDATE OR DELETE ON billing.invoice_lines
+    FOR EACH ROW EXECUTE FUNCTION billing.issued_stays()
+    """,
+    """
+    CREATE TRIGGER issued_stays_whole BEFORE TRUNCATE ON billing.invoice_lines
+    FOR EACH STATEMENT EXECUTE FUNCTION billing.issued_stays()
+    """,
+    """
+    CREATE TRIGGER issued_stays BEFORE UPDATE OR DELETE ON billing.tax_rates
+    FOR EACH ROW EXECUTE FUNCTION billing.issued_stays()
+    """,
+    """
+    CREATE FUNCTION billing.invoice_lines_come_first() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF EXISTS (SELECT FROM added JOIN billing.invoices AS i ON i.id = added.invoice_id) THEN
+            RAISE EXCEPTION 'an invoice that was issued takes no further line'
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER invoice_lines_come_first AFTER INSERT ON billing.invoice_lines
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION billing.invoice_lines_come_first()
+    """,
+)
+
+INVOICES_ADD_UP = (
+    """
+    CREATE FUNCTION billing.invoice_adds_up() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE
+        lines bigint;
+        amount numeric;
+        taxes numeric;
+    BEGIN
+        SELECT count(*), coalesce(sum(l.amount), 0), coalesce(sum(l.tax), 0) INTO lines, amount, taxes
+        FROM billing.invoice_lines AS l WHERE l.invoice_id = NEW.id;
+        IF (lines, amount, taxes) IS DISTINCT FROM (NEW.line_count, NEW.total::numeric, NEW.tax::numeric) THEN
+            RAISE EXCEPTION 'invoice % is not the sum of its lines', NEW.number
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        IF NOT EXISTS (
+            SELECT FROM billing.invoice_numbers AS n
+            WHERE n.tenant_id = NEW.tenant_id AND n.kind = NEW.kind AND n.year = NEW.year AND n.last >= NEW.sequence
+        ) THEN
+            RAISE EXCEPTION 'invoice % did not take its number', NEW.number
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE CONSTRAINT TRIGGER invoice_adds_up AFTER INSERT ON billing.invoices
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION billing.invoice_adds_up()
+    """,
+    """
+    CREATE FUNCTION billing.invoice_is_credited_by_notes() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE
+        subject uuid := coalesce(NEW.corrects, NEW.id);
+        shown bigint := (SELECT i.credited FROM billing.invoices AS i WHERE i.id = subject);
+        given numeric := (SELECT coalesce(-sum(i.total), 0) FROM billing.invoices AS i WHERE i.corrects = subject);
+        beyond bigint;
+    BEGIN
+        IF shown IS DISTINCT FROM given THEN
+            RAISE EXCEPTION 'invoice % is credited % but its credit notes give %', subject, shown, given
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        SELECT l.number INTO beyond FROM billing.invoice_lines AS l
+        JOIN (
+            SELECT c.corrects_line, sum(c.amount) AS amount, sum(c.tax) AS tax
+            FROM billing.invoices AS n JOIN billing.invoice_lines AS c ON c.invoice_id = n.id
+            WHERE n.corrects = subject GROUP BY c.corrects_line
+        ) AS back ON back.corrects_line = l.number
+        WHERE l.invoice_id = subject AND (
+            abs(back.amount) > abs(l.amount) OR abs(back.tax) > abs(l.tax) OR back.amount * l.amount > 0
+        ) LIMIT 1;
+        IF beyond IS NOT NULL THEN
+            RAISE EXCEPTION 'line % of invoice % is credited beyond its amount', beyond, subject
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE CONSTRAINT TRIGGER credit_note_is_taken_off AFTER INSERT ON billing.invoices
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.corrects IS NOT NULL)
+    EXECUTE FUNCTION billing.invoice_is_credited_by_notes()
+    """,
+    """
+    CREATE CONSTRAINT TRIGGER invoice_is_credited_by_notes AFTER UPDATE OF credited ON billing.invoices
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION billing.invoice_is_credited_by_notes()
+    """,
+)
+
+ARREARS = (
+    "ALTER TABLE billing.arrears ADD COLUMN source varchar(8) NOT NULL DEFAULT 'operator'",
+    "ALTER TABLE billing.arrears ALTER COLUMN source DROP DEFAULT",
+    "ALTER TABLE billing.arrears ADD CONSTRAINT ck_arrears_known_source CHECK (source IN ('operator', 'invoice'))",
 )
 
 
 def upgrade() -> None:
-    for statement in TAXES:
+    for statement in (*TAXES, *INVOICES, *NUMBERS_HAVE_NO_GAPS, *INVOICES_STAY, *INVOICES_ADD_UP, *ARREARS):
         op.execute(statement)
