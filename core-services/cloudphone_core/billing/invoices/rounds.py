@@ -1,34 +1,40 @@
 """What the worker does for invoices, again and again: one transaction per customer or invoice, so that whatever dies
-in the middle is gone on with, and several workers share the work."""
+in the middle is gone on with, and several workers share the work. Each round says how much it did."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import msgspec
 import structlog
-from sqlalchemy import Row, and_, exists, or_, select, text, union, update
+from sqlalchemy import ColumnElement, Row, Select, exists, select, text, union, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from cloudphone_shared.database import Database
-from cloudphone_shared.errors import DomainError
+from cloudphone_shared.errors import Unavailable
 
 from ..ledger.models import AccountRow
 from ..orders.models import OrderRow
 from ..payments.models import RefundRow
 from ..periods import month_of
 from ..rating.models import ChargeRow, DueRow
-from . import crediting, settling
+from . import settling
 from .bill_to import customer
+from .crediting import credit_refund
 from .issuing import Occasion, issue
 from .models import InvoiceLineRow, InvoiceRow, InvoiceRunRow
 from .sources import TAKEN, given_back, not_invoiced, paid_at, refund_not_invoiced
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-BATCH = 50
+BATCH = 100
+_UNPAID = InvoiceRow.state.in_(("open", "overdue"))
+_MINE = text("SELECT pg_try_advisory_xact_lock(hashtextextended('billing.invoices ' || :user, 0))")
 Point = Callable[[str], Awaitable[None]]
+Waiting = Row[tuple[UUID, UUID]]
+"""Tenant and user."""
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,12 +46,12 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 TIMING = Timing()
 
 
-async def _past(point: str) -> None:
-    pass
+async def nothing(point: str) -> None:
+    """Where nobody wants to know how far the work has got."""
 
 
 async def issue_last_month(
-    database: Database, now: datetime, timing: Timing = TIMING, *, point: Point = _past
+    database: Database, now: datetime, timing: Timing = TIMING, *, point: Point = nothing
 ) -> int:
     """How many customers got last month's invoices. Each gets at most one per currency, whoever works on it.
 
@@ -55,61 +61,163 @@ async def issue_last_month(
     month = month_of(end - timedelta(days=1)).start.date()
     if now < end + timing.after or await _finished(database, month, now):
         return 0
-    async with database.reading() as session:
-        waiting = await _waiting(session, month, end)
-        unrated = await session.scalar(select(exists().where(DueRow.since < end)))
-    done = 0
-    for tenant_id, user_id in waiting:
-        done += await _issued_once(database, tenant_id, user_id, month, end, now, point)
-    if not waiting and not unrated:
-        await _finish(database, month, now)
+    done, waiting = 0, await _waiting(database, month, end, None)
+    idle = not waiting
+    while waiting:
+        for tenant_id, user_id in waiting:
+            done += await _for_one(database, tenant_id, user_id, month, end, now, point)
+        waiting = await _waiting(database, month, end, waiting[-1][1])
+    if idle:
+        await _finish(database, month, end, now)
     return done
 
 
-async def _issued_once(
+async def settle_from_wallets(database: Database, now: datetime) -> int:
+    """Takes what is due from wallets that have come to money."""
+    purse = exists().where(
+        AccountRow.owner_id == InvoiceRow.user_id,
+        AccountRow.tenant_id == InvoiceRow.tenant_id,
+        AccountRow.currency == InvoiceRow.currency,
+        AccountRow.kind == "wallet",
+        AccountRow.balance > AccountRow.held,
+    )
+
+    async def take(session: AsyncSession, invoice: InvoiceRow) -> int:
+        return int(await settling.settle(session, invoice, now) > 0)
+
+    return await _each(database, _UNPAID & purse, take)
+
+
+async def warn_of_overdue(database: Database, now: datetime) -> int:
+    async def warn(session: AsyncSession, invoice: InvoiceRow) -> int:
+        await settling.become_overdue(session, invoice)
+        return 1
+
+    return await _each(database, (InvoiceRow.state == "open") & (InvoiceRow.due_at <= now), warn)
+
+
+async def freeze_for_overdue(database: Database, now: datetime) -> int:
+    late = (InvoiceRow.state == "overdue") & (InvoiceRow.freeze_at <= now) & InvoiceRow.frozen_at.is_(None)
+
+    async def freeze(session: AsyncSession, invoice: InvoiceRow) -> int:
+        await settling.freeze_for(session, invoice, now)
+        return 1
+
+    return await _each(database, late, freeze)
+
+
+async def credit_refunds(database: Database, now: datetime) -> int:
+    """Notes for what was given back of orders that were on an invoice by then."""
+    of_order = (InvoiceLineRow.order_id == RefundRow.order_id) & (InvoiceLineRow.kind == "plan")
+    statement = (
+        select(InvoiceLineRow.invoice_id)
+        .distinct()
+        .join(RefundRow, of_order)
+        .where(*refund_not_invoiced())
+        .limit(BATCH)
+    )
+    async with database.reading() as session:
+        invoice_ids = (await session.scalars(statement)).all()
+    return sum([await _credit_refunds_of(database, invoice_id, now) for invoice_id in invoice_ids])
+
+
+async def _credit_refunds_of(database: Database, invoice_id: UUID, now: datetime) -> int:
+    async with database.writing() as session:
+        invoice = await settling.locked(session, invoice_id)
+        plans = await session.scalars(
+            select(InvoiceLineRow).where(InvoiceLineRow.invoice_id == invoice_id, InvoiceLineRow.kind == "plan")
+        )
+        by_order = {line.order_id: line for line in plans if line.order_id}
+        refunds = [each for those in (await given_back(session, list(by_order))).values() for each in those]
+        if invoice is not None:
+            for refund in refunds:
+                await credit_refund(session, invoice, by_order[refund.order_id], refund, now)
+    return len(refunds)
+
+
+async def _for_one(
     database: Database, tenant_id: UUID, user_id: UUID, month: date, end: datetime, now: datetime, point: Point
 ) -> int:
     try:
         async with database.writing() as session:
             if not await session.scalar(_MINE, {"user": str(user_id)}):
                 return 0
-            but = await _currencies_done(session, user_id, month)
+            done = select(InvoiceRow.currency).where(InvoiceRow.user_id == user_id, InvoiceRow.month == month)
+            but = frozenset((await session.scalars(done)).all())
             who = await customer(session, tenant_id, user_id)
-            occasion = Occasion(actor=settling.SYSTEM, at=now, month=month, but=but)
-            found = await issue(session, who, end, occasion)
+            found = await issue(session, who, end, Occasion(actor=settling.SYSTEM, at=now, month=month, but=but))
             await point("issued")
         await point("committed")
-    except DomainError as error:
-        log.error("invoice_not_issued", user_id=str(user_id), month=str(month), reason=str(error))
+    except Unavailable:
+        raise
+    except Exception:
+        # Whatever is wrong with one customer's invoice, the others get theirs; this one is tried again.
+        log.exception("invoice_not_issued", user_id=str(user_id), month=str(month))
         return 0
-    for invoice in found:
-        log.info("invoice_issued", invoice_id=str(invoice.id), number=invoice.number, user_id=str(user_id))
     return int(bool(found))
 
 
-_MINE = text("SELECT pg_try_advisory_xact_lock(hashtextextended('billing.invoices ' || :user, 0))")
-
-
-async def _waiting(session: AsyncSession, month: date, end: datetime) -> Sequence[Row[tuple[UUID, UUID]]]:
+async def _waiting(database: Database, month: date, end: datetime, after: UUID | None) -> Sequence[Waiting]:
     """Customers who have something of before `end` in a currency that they got no invoice of the month for."""
     at = paid_at()
-    ordered = select(OrderRow.tenant_id, OrderRow.user_id).where(
+    ordered: Select[tuple[UUID, UUID]] = select(OrderRow.tenant_id, OrderRow.user_id).where(
         OrderRow.state.in_(TAKEN),
         OrderRow.created_at < end,
         at < end,
         not_invoiced(),
-        ~_has_month(OrderRow.user_id, OrderRow.currency, month),
+        *_still_without(OrderRow.user_id, OrderRow.currency, month, after),
     )
-    used = select(ChargeRow.tenant_id, ChargeRow.user_id).where(
+    used: Select[tuple[UUID, UUID]] = select(ChargeRow.tenant_id, ChargeRow.user_id).where(
         ChargeRow.invoice_id.is_(None),
         ChargeRow.currency.is_not(None),
         ChargeRow.stopped_at <= end,
-        ~_has_month(ChargeRow.user_id, ChargeRow.currency, month),
+        *_still_without(ChargeRow.user_id, ChargeRow.currency, month, after),
     )
-    return (await session.execute(union(ordered.limit(BATCH), used.distinct().limit(BATCH)))).all()
+    both = union(ordered, used).subquery()
+    async with database.reading() as session:
+        return (await session.execute(select(*both.c).order_by(both.c.user_id).limit(BATCH))).all()
 
 
-def _has_month(user_id: object, currency: object, month: date):  # noqa: ANN202
-    return exists().where(
-        InvoiceRow.user_id == user_id, InvoiceRow.currency == currency, InvoiceRow.month == month
-    )
+def _still_without(
+    user_id: InstrumentedAttribute[UUID],
+    currency: InstrumentedAttribute[str] | InstrumentedAttribute[str | None],
+    month: date,
+    after: UUID | None,
+) -> Iterable[ColumnElement[bool]]:
+    has = exists().where(InvoiceRow.user_id == user_id, InvoiceRow.currency == currency, InvoiceRow.month == month)
+    return [~has, *([] if after is None else [user_id > after])]
+
+
+async def _finished(database: Database, month: date, now: datetime) -> bool:
+    async with database.writing() as session:
+        begun = insert(InvoiceRunRow).values(month=month, started_at=now).on_conflict_do_nothing()
+        await session.execute(begun)
+        run = await session.get_one(InvoiceRunRow, month)
+        return run.finished_at is not None
+
+
+async def _finish(database: Database, month: date, end: datetime, now: datetime) -> None:
+    """Unless some usage of the month is yet to be rated."""
+    unrated = exists().where(DueRow.since < end)
+    done = update(InvoiceRunRow).where(InvoiceRunRow.month == month, InvoiceRunRow.finished_at.is_(None), ~unrated)
+    async with database.writing() as session:
+        await session.execute(done.values(finished_at=now))
+
+
+async def _each(
+    database: Database,
+    which: ColumnElement[bool],
+    act: Callable[[AsyncSession, InvoiceRow], Awaitable[int]],
+) -> int:
+    """A transaction for each invoice; those that somebody else has in hand are left to them."""
+    async with database.reading() as session:
+        ids = (
+            await session.scalars(select(InvoiceRow.id).where(which).order_by(InvoiceRow.due_at).limit(BATCH))
+        ).all()
+    done = 0
+    for invoice_id in ids:
+        async with database.writing() as session:
+            mine = select(InvoiceRow).where(InvoiceRow.id == invoice_id, which).with_for_update(skip_locked=True)
+            if (invoice := await session.scalar(mine)) is not None:
+                done += await act(session, invoice)
+    return done
