@@ -87,9 +87,7 @@ def _noted(tenant_id: UUID, user_id: UUID, reason: str, source: ArrearsSource, a
     return insert(ArrearsRow).values(user_id=user_id, tenant_id=tenant_id, reason=reason, source=source, since=at)
 
 
-async def _begun(
-    session: AsyncSession, noted: Insert, tenant_id: UUID, user_id: UUID, reason: str
-) -> dict[str, int]:
+async def _begun(session: AsyncSession, noted: Insert, tenant_id: UUID, user_id: UUID, reason: str) -> dict[str, int]:
     if await session.scalar(noted.returning(ArrearsRow.user_id)) is None:
         return {}
     # Announced again with a new reason: who freezes what is frozen changes nothing.

@@ -11,6 +11,7 @@ from ..contracts.invoice import (
     CreditNoteCreate,
     Invoice,
     InvoiceIssue,
+    InvoicePreview,
     InvoiceSummary,
     InvoiceTerms,
     InvoiceTermsSet,
@@ -53,6 +54,12 @@ class InvoiceClient:
         """One per currency; none where there is nothing to invoice."""
         return await self.http.send(
             "POST", "/v1/invoices", list[Invoice], wanted, bearer=bearer, idempotency_key=idempotency_key
+        )
+
+    async def preview(self, user_id: UUID | str, *, bearer: Bearer | None = None) -> list[InvoicePreview]:
+        """What `issue` would issue now, one per currency; none where there is nothing."""
+        return await self.http.get(
+            path_of("/v1/users/{}/invoice-preview", user_id), list[InvoicePreview], bearer=bearer
         )
 
     async def credit(

@@ -54,7 +54,11 @@ class TaxTotal(Contract, frozen=True, kw_only=True):
 
 
 class InvoiceSummary(Contract, frozen=True, kw_only=True):
-    """`number` counts without gaps within the tenant. `total` = lines; `due` = `total` - `paid` - `credited`."""
+    """`number` counts without gaps within the tenant and year. `total` = lines; `due` = `total` - `paid` - `credited`.
+
+    A credit note's amounts are negative, and nothing is due on it. So are an invoice's whose corrections of usage
+    outweigh it: what it comes to went to the wallet. Invoices and notes together are what was charged.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -82,6 +86,19 @@ class Invoice(InvoiceSummary, frozen=True, kw_only=True):
     taxes: list[TaxTotal]
     corrects: UUID | None
     version: int
+
+
+class InvoicePreview(Contract, frozen=True, kw_only=True):
+    """What an invoice issued now would say. `paid`: what orders on it took already."""
+
+    currency: str
+    period_start: datetime
+    period_end: datetime
+    total: int
+    tax: int
+    paid: int
+    due: int
+    lines: list[InvoiceLine]
 
 
 class LineCharges(Contract, frozen=True, kw_only=True):
@@ -132,7 +149,8 @@ class CreditLine(Request, frozen=True, kw_only=True):
 
 
 class CreditNoteCreate(Request, frozen=True, kw_only=True):
-    """No `lines`: all that is left of the invoice. What was paid goes back to the wallet."""
+    """No `lines`: all that is left of the invoice's usage. What was paid goes back to the wallet. An order's line is
+    refunded through its order, and credited by itself then."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
     lines: list[CreditLine] = []

@@ -55,9 +55,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 async def customer(session: AsyncSession, tenant_id: UUID, user_id: UUID) -> Customer:
     """As last heard of from the user service."""
     known = await session.get(CopyRow, entities.user(user_id))
-    return Customer(
-        tenant_id=tenant_id, user_id=user_id, name=known and known.name, email=known and known.email
-    )
+    return Customer(tenant_id=tenant_id, user_id=user_id, name=known and known.name, email=known and known.email)
 
 
 async def bill_to(session: AsyncSession, who: Customer, at: datetime) -> BillTo:
@@ -71,9 +69,7 @@ async def bill_to(session: AsyncSession, who: Customer, at: datetime) -> BillTo:
     if row is None:
         name = who.name or f"Customer {who.user_id}"
         return BillTo(name=name, email=who.email, address=None, country=None, tax_number=None)
-    return BillTo(
-        name=row.name, email=who.email, address=row.address, country=row.country, tax_number=row.tax_number
-    )
+    return BillTo(name=row.name, email=who.email, address=row.address, country=row.country, tax_number=row.tax_number)
 
 
 async def shown_bill_to(session: AsyncSession, who: Customer, at: datetime) -> Answer[BillTo]:
@@ -170,4 +166,4 @@ async def names_of(session: AsyncSession, country: str | None, at: datetime) -> 
         .where(TaxRateRow.country == country, TaxRateRow.valid_from <= at.astimezone(UTC).date())
         .order_by(TaxRateRow.valid_from)
     )
-    return {percent: name for percent, name in rows}
+    return {row.percent: row.name for row in rows}

@@ -19,20 +19,20 @@ from cloudphone_shared.ids import uuid7
 
 from ..ledger import transfers
 from ..ledger.transfers import Posting
-from ..rating.charges import claim
 from .bill_to import Customer, bill_to, terms_of
 from .lines import Draft, Line, drafts
 from .models import InvoiceLineRow, InvoiceRow
 from .numbers import next_number
 from .settling import left_of, state_of
-from .sources import bought_by, used_by
+from .sources import bought_by
 from .taxes import rate_for
+from .usage import put_on_lines, used_by
 
 _INSTANT = timedelta(microseconds=1)
 
 
 class Occasion(msgspec.Struct, frozen=True, kw_only=True):
-    """Why and when invoices are issued. `month` is the monthly run's; it leaves out `but`, the currencies done before."""
+    """Why and when invoices are issued. `month` is the monthly run's, which leaves out `but`, the currencies done."""
 
     actor: str
     at: datetime
@@ -71,9 +71,7 @@ async def _issue(
 ) -> InvoiceRow:
     invoice_id = uuid7()
     await write_lines(session, invoice_id, draft.lines)
-    claimed = {number: ids for number, ids in enumerate(draft.charge_ids, 1) if ids}
-    for number, ids in claimed.items():
-        await claim(session, ids, invoice_id, number)
+    await put_on_lines(session, invoice_id, {number: ids for number, ids in enumerate(draft.charge_ids, 1) if ids})
     due_at = occasion.at + timedelta(days=terms.days_to_pay)
     invoice = await numbered(
         session,

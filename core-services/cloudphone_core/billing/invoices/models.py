@@ -202,9 +202,7 @@ class InvoiceLineRow(Base):
         CheckConstraint("kind IN ('plan', 'usage', 'adjustment', 'discount', 'credit')", name="known_kind"),
         CheckConstraint("abs(tax) <= abs(amount)", name="tax_within_amount"),
         Index("ix_invoice_lines_order_once", "order_id", unique=True, postgresql_where=text("kind = 'plan'")),
-        Index(
-            "ix_invoice_lines_refund_once", "refund_id", unique=True, postgresql_where=text("refund_id IS NOT NULL")
-        ),
+        Index("ix_invoice_lines_refund_once", "refund_id", unique=True, postgresql_where=text("refund_id IS NOT NULL")),
         {"schema": SCHEMA},
     )
 

@@ -3,11 +3,10 @@ invoice's lock."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, false, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
@@ -21,14 +20,12 @@ from cloudphone_shared.contracts.invoice import (
     InvoicePreview,
     InvoiceState,
     InvoiceSummary,
-    LineCharges,
 )
 from cloudphone_shared.database.pagination import Cursors, Sorts, containing, equal, page
 from cloudphone_shared.database.versions import versions_of
 from cloudphone_shared.errors import NotFound
 from cloudphone_shared.http.lists import ListQuery
 
-from ..rating.models import ChargeRow
 from .bill_to import Customer, names_of
 from .issuing import open_drafts
 from .lines import Draft, tax_totals
@@ -45,8 +42,6 @@ _SORTS = Sorts(
     tiebreak=InvoiceRow.id,
     default="-issuedAt",
 )
-_CHARGES = Sorts({"startedAt": ChargeRow.started_at}, tiebreak=ChargeRow.id, default="startedAt")
-_SHOWN = Decimal("1e-15")
 
 
 class InvoiceFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,38 +118,6 @@ async def lines_of(session: AsyncSession, invoice_id: UUID) -> AsyncIterator[Inv
             yield InvoiceLine(**each._mapping)  # pyright: ignore[reportPrivateUsage]
 
 
-async def line_charges(
-    session: AsyncSession, caller: Caller, invoice_id: UUID, number: int, asked: ListQuery, cursors: Cursors
-) -> Answer[LineCharges]:
-    """The charges of a line of usage; none for an order's. Raises NotFound, InvalidCursor."""
-    await visible(session, caller, invoice_id)
-    amount = await session.scalar(
-        select(InvoiceLineRow.amount).where(InvoiceLineRow.invoice_id == invoice_id, InvoiceLineRow.number == number)
-    )
-    if amount is None:
-        raise NotFound(f"The invoice has no line {number}")
-    on_line = ChargeRow.invoice_id == invoice_id, ChargeRow.line_number == number
-    worth = await session.scalar(select(func.coalesce(func.sum(ChargeRow.worth), 0)).where(*on_line))
-    found = await page(
-        session,
-        select(ChargeRow).where(*on_line),
-        _CHARGES.parse(asked.sort),
-        cursors=cursors,
-        scope=f"charges of {invoice_id} {number}",
-        cursor=asked.cursor,
-        limit=asked.limit,
-    )
-    charges = LineCharges(
-        invoice_id=invoice_id,
-        number=number,
-        exact=(Decimal(worth or 0) / 3600).quantize(_SHOWN),
-        amount=amount,
-        charges=[charge_of(row) for row in found.items],
-        next_cursor=found.next_cursor,
-    )
-    return Answer(data=charges, entities=await versions_of(session, entities.invoice(invoice_id)))
-
-
 async def preview(session: AsyncSession, who: Customer, at: datetime) -> Answer[list[InvoicePreview]]:
     """What an invoice issued at `at` would say. Wants a writing session that is given up afterwards."""
     found = [_preview(draft, at) for draft in await open_drafts(session, who, at)]
@@ -181,6 +144,9 @@ def _preview(draft: Draft, at: datetime) -> InvoicePreview:
 def _within_scope(caller: Caller) -> Sequence[ColumnElement[bool]]:
     if caller.data_scope == "all":
         return ()
-    if caller.data_scope == "tenant":
-        return (InvoiceRow.tenant_id == UUID(caller.tenant_id),)
-    return (InvoiceRow.user_id == UUID(caller.id),)
+    try:
+        if caller.data_scope == "tenant":
+            return (InvoiceRow.tenant_id == UUID(caller.tenant_id),)
+        return (InvoiceRow.user_id == UUID(caller.id),)
+    except ValueError:
+        return (false(),)

@@ -19,7 +19,6 @@ from ..ledger.models import AccountRow
 from ..orders.models import OrderRow
 from ..payments.models import RefundRow
 from ..periods import month_of
-from ..rating.models import ChargeRow, DueRow
 from . import settling
 from .bill_to import customer
 from .crediting import credit_refund
@@ -33,7 +32,7 @@ BATCH = 100
 _UNPAID = InvoiceRow.state.in_(("open", "overdue"))
 _MINE = text("SELECT pg_try_advisory_xact_lock(hashtextextended('billing.invoices ' || :user, 0))")
 Point = Callable[[str], Awaitable[None]]
-Waiting = Row[tuple[UUID, UUID]]
+Waiting = Row[UUID, UUID]
 """Tenant and user."""
 
 
@@ -160,20 +159,14 @@ async def _for_one(
 async def _waiting(database: Database, month: date, end: datetime, after: UUID | None) -> Sequence[Waiting]:
     """Customers who have something of before `end` in a currency that they got no invoice of the month for."""
     at = paid_at()
-    ordered: Select[tuple[UUID, UUID]] = select(OrderRow.tenant_id, OrderRow.user_id).where(
+    ordered: Select[UUID, UUID] = select(OrderRow.tenant_id, OrderRow.user_id).where(
         OrderRow.state.in_(TAKEN),
         OrderRow.created_at < end,
         at < end,
         not_invoiced(),
         *_still_without(OrderRow.user_id, OrderRow.currency, month, after),
     )
-    used: Select[tuple[UUID, UUID]] = select(ChargeRow.tenant_id, ChargeRow.user_id).where(
-        ChargeRow.invoice_id.is_(None),
-        ChargeRow.currency.is_not(None),
-        ChargeRow.stopped_at <= end,
-        *_still_without(ChargeRow.user_id, ChargeRow.currency, month, after),
-    )
-    both = union(ordered, used).subquery()
+    both = union(ordered).subquery()
     async with database.reading() as session:
         return (await session.execute(select(*both.c).order_by(both.c.user_id).limit(BATCH))).all()
 
@@ -197,9 +190,7 @@ async def _finished(database: Database, month: date, now: datetime) -> bool:
 
 
 async def _finish(database: Database, month: date, end: datetime, now: datetime) -> None:
-    """Unless some usage of the month is yet to be rated."""
-    unrated = exists().where(DueRow.since < end)
-    done = update(InvoiceRunRow).where(InvoiceRunRow.month == month, InvoiceRunRow.finished_at.is_(None), ~unrated)
+    done = update(InvoiceRunRow).where(InvoiceRunRow.month == month, InvoiceRunRow.finished_at.is_(None))
     async with database.writing() as session:
         await session.execute(done.values(finished_at=now))
 
@@ -211,9 +202,7 @@ async def _each(
 ) -> int:
     """A transaction for each invoice; those that somebody else has in hand are left to them."""
     async with database.reading() as session:
-        ids = (
-            await session.scalars(select(InvoiceRow.id).where(which).order_by(InvoiceRow.due_at).limit(BATCH))
-        ).all()
+        ids = (await session.scalars(select(InvoiceRow.id).where(which).order_by(InvoiceRow.due_at).limit(BATCH))).all()
     done = 0
     for invoice_id in ids:
         async with database.writing() as session:

@@ -19,14 +19,10 @@ from cloudphone_shared.events.billing import InvoiceStateChanged
 
 from .. import arrears
 from ..ledger import transfers
-from ..ledger.transfers import Account, Posting
+from ..ledger.transfers import Posting
 from .models import InvoiceRow
 
 SYSTEM = "billing"
-
-
-def receivable(tenant_id: UUID, user_id: UUID, currency: str) -> Account:
-    return Account(tenant_id=tenant_id, kind="receivable", owner_id=user_id, currency=currency)
 
 
 def left_of(invoice: InvoiceRow) -> int:
@@ -85,7 +81,7 @@ async def _settle(
         kind="settlement",
         postings=[
             Posting(transfers.wallet(tenant_id, user_id, currency), -amount),
-            Posting(receivable(tenant_id, user_id, currency), amount),
+            Posting(transfers.receivable(tenant_id, user_id, currency), amount),
         ],
         reason=f"Invoice {invoice.number}",
         reference=entities.invoice(invoice.id),

@@ -1,26 +1,21 @@
-"""What a customer is to be invoiced for: orders whose money was taken, what was given back of them, and usage."""
+"""The orders that a customer is to be invoiced for: those whose money was taken, and what was given back of them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, any_, exists, select
+from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cloudphone_shared import entities
 from cloudphone_shared.contracts.billing import OrderKind, OrderState
 
-from ..models import CopyRow
 from ..orders.models import OrderEventRow, OrderRow
 from ..payments.models import RefundRow
 from ..plans.models import PlanRow
-from ..rating.charges import open_charges
-from ..rating.models import ChargeRow, RuleRow
 from .bill_to import Customer
-from .lines import Bought, GivenBack, Used
+from .lines import Bought, GivenBack
 from .models import InvoiceLineRow
 from .taxes import rate_for
 
@@ -51,7 +46,7 @@ def paid_at() -> ColumnElement[datetime]:
 async def bought_by(session: AsyncSession, who: Customer, until: datetime) -> list[Bought]:
     """Orders paid before `until` that are on no invoice."""
     at = paid_at()
-    statement: Select[Any] = (
+    statement = (
         select(OrderRow, PlanRow.name, at)
         .join(PlanRow, PlanRow.id == OrderRow.plan_id)
         .where(
@@ -63,7 +58,7 @@ async def bought_by(session: AsyncSession, who: Customer, until: datetime) -> li
             not_invoiced(),
         )
     )
-    rows: Sequence[tuple[OrderRow, str, datetime]] = (await session.execute(statement)).tuples().all()
+    rows = (await session.execute(statement)).all()
     given = await given_back(session, [order.id for order, _, _ in rows])
     percents: dict[datetime, Decimal] = {}
     for order, _, _ in rows:
@@ -95,7 +90,7 @@ async def given_back(session: AsyncSession, order_ids: Sequence[UUID]) -> Mappin
         return found
     rows = await session.scalars(
         select(RefundRow)
-        .where(RefundRow.order_id == any_(list(order_ids)), *refund_not_invoiced())
+        .where(RefundRow.order_id.in_(order_ids), *refund_not_invoiced())
         .order_by(RefundRow.created_at, RefundRow.id)
     )
     for row in rows:
@@ -115,50 +110,3 @@ async def given_back(session: AsyncSession, order_ids: Sequence[UUID]) -> Mappin
 
 def refund_not_invoiced() -> tuple[ColumnElement[bool], ...]:
     return RefundRow.state == "success", ~exists().where(InvoiceLineRow.refund_id == RefundRow.id)
-
-
-async def used_by(session: AsyncSession, user_id: UUID, until: datetime) -> list[Used]:
-    """Usage that was over by `until` and is on no invoice, per device and rule. Nobody else invoices it before the
-    transaction ends."""
-    charges = await open_charges(session, user_id, until)
-    groups: defaultdict[tuple[Any, ...], list[ChargeRow]] = defaultdict(list)
-    for charge in charges:
-        key = charge.device_id, charge.rule_id, charge.currency, charge.included, charge.correction
-        groups[key].append(charge)
-    devices = await _names_of_devices(session, {key[0] for key in groups})
-    rules = await _names_of_rules(session, {key[1] for key in groups if key[1]})
-    return [
-        Used(
-            device_id=device_id,
-            rule_id=rule_id,
-            currency=currency,
-            description=_described(devices.get(device_id), rules.get(rule_id), included, correction),
-            seconds=sum(charge.seconds for charge in group),
-            worth=sum((charge.worth for charge in group), Decimal(0)),
-            corrects=correction,
-            first=min(charge.started_at for charge in group),
-            charge_ids=[charge.id for charge in group],
-        )
-        for (device_id, rule_id, currency, included, correction), group in groups.items()
-    ]
-
-
-def _described(device: str | None, rule: str | None, included: bool, correction: bool) -> str:
-    what = "hours of the plan" if included else rule or "running time"
-    return f"{device or 'Device'} · {what}" + (", corrected" if correction else "")
-
-
-async def _names_of_devices(session: AsyncSession, device_ids: Iterable[UUID]) -> dict[UUID, str]:
-    wanted = {entities.device(device_id): device_id for device_id in device_ids}
-    if not wanted:
-        return {}
-    rows = await session.execute(select(CopyRow.entity, CopyRow.name).where(CopyRow.entity == any_(list(wanted))))
-    return {wanted[entity]: name for entity, name in rows}
-
-
-async def _names_of_rules(session: AsyncSession, rule_ids: Iterable[UUID]) -> dict[UUID, str]:
-    wanted = list(rule_ids)
-    if not wanted:
-        return {}
-    rows = await session.execute(select(RuleRow.id, RuleRow.name).where(RuleRow.id == any_(wanted)))
-    return {rule_id: name for rule_id, name in rows}
