@@ -63,7 +63,6 @@ from .actions.restore_snapshot import restore_snapshot
 from .actions.resume_warmups import resume_warmups
 from .actions.run_warmup import run_warmup
 from .actions.send_upload import UPLOADING
-from .actions.set_balance import set_balance
 from .actions.simulate_placement import simulate_placement
 from .actions.suspend_user import suspend_user
 from .actions.unassign_device import unassign_device
@@ -145,7 +144,7 @@ HANDLERS: list[ControllerRouterHandler] = [
     *UPLOADING, show_upload, publish_upload,
     record_usage,
     list_users, create_user, show_user, change_user, delete_user,
-    set_balance, reinstate_user, suspend_user, show_user_usage, list_usage_days,
+    reinstate_user, suspend_user, show_user_usage, list_usage_days,
     begin_arrears, end_arrears,
     show_warmups, pause_warmups, resume_warmups, list_warmup_runs, run_warmup, show_warmup_run, reschedule_warmups,
 ]  # fmt: skip

@@ -37,7 +37,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[str]] = {
     "admin": _STAFF_READS
     | {
         "devices:write", "devices:manage", "users:write", "users:manage", "apps:manage", "installations:write",
-        "orders:write", "orders:manage", "plans:manage", "usage:record", "balances:manage", "wallets:adjust",
+        "orders:write", "orders:manage", "plans:manage", "usage:record", "wallets:adjust",
         "payments:write", "payments:manage", "invoices:manage", "rules:manage", "sagas:manage", "quotas:manage",
         "cache:manage", "warmups:manage", "allocations:manage", "fleet:manage", "arrears:manage",
     },

@@ -35,7 +35,8 @@ async def test_a_view_composed_with_others_is_the_view_composed_alone(console: C
     free = await services.device("Nobody's")
     await services.installed(held)
     await services.order(ana, deviceId=held["id"])
-    await services.ask("PUT", "billing", f"/v1/users/{ana['id']}/balance", {"currency": "EUR", "available": 5})
+    gift = {"currency": "EUR", "amount": 5, "reason": "sorry"}
+    await services.ask("POST", "billing", f"/v1/users/{ana['id']}/adjustments", gift)
     ben = await services.user("Ben")
     views = {
         f"device:full:{held['id']}": f"/admin/devices/{held['id']}",

@@ -28,7 +28,6 @@ _BODIES: dict[str, object] = {
     "SnapshotCreate": {"name": "Mine"},
     "AppPatch": {"name": "Taken"},
     "AppVersionCreate": {"versionCode": 99, "versionName": "9.9", "sha256": "a" * 64, "size": 1},
-    "BalanceSet": {"currency": "USD", "available": 1},
     "DevicePatch": {"name": "Taken"},
     "InstallationPatch": {"state": "uninstalling"},
     "NodePatch": {"name": "Taken"},

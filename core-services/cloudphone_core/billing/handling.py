@@ -27,12 +27,14 @@ TenantId = Annotated[UUID | None, QueryParameter(name="tenantId")]
 
 
 class Billing(msgspec.Struct, frozen=True):
-    """What the handlers stand on. `now` gives the present time in UTC."""
+    """What the handlers stand on. `now` gives the present time in UTC; above `adjustment_limit` minor units two people
+    decide."""
 
     database: Database
     core: CoreClients
     cursors: Cursors
     now: Callable[[], datetime]
+    adjustment_limit: int
 
 
 Stand = NamedDependency[Billing]

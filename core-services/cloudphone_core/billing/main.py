@@ -15,7 +15,7 @@ from cloudphone_shared.database.pagination import Cursors
 from cloudphone_shared.http.app import create_app as http_app
 from cloudphone_shared.http.edge import Edge
 from cloudphone_shared.http.lists import list_query
-from cloudphone_shared.settings import Auth, Limits, load
+from cloudphone_shared.settings import Auth, Limits, Payments, load
 
 from ..opening import open_clients, open_database, open_verifier
 from .handling import Billing
@@ -38,12 +38,15 @@ def create_app(
     core: CoreClients | None = None,
     cursor_key: str | None = None,
     body_limit_bytes: int | None = None,
+    adjustment_limit: int | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Edge:
     """What is not given is made from the settings. The app closes what it stands on when it stops."""
     database = database or open_database(NAME)
     core = core or open_clients(NAME)
-    billing = Billing(database, core, Cursors(cursor_key or load(Auth).cursor_key), now)
+    cursors = Cursors(cursor_key or load(Auth).cursor_key)
+    limit = load(Payments).adjustment_limit if adjustment_limit is None else adjustment_limit
+    billing = Billing(database, core, cursors, now, limit)
 
     @contextlib.asynccontextmanager
     async def closing(app: Litestar) -> AsyncGenerator[None]:

@@ -99,24 +99,6 @@ class UsageAdjustmentRow(Base):
     __table_args__ = ({"schema": SCHEMA},)
 
 
-class BalanceRow(Base):
-    """Set by an administrator until transfers move money."""
-
-    __tablename__ = "balances"
-
-    user_id: Mapped[UUID] = mapped_column(primary_key=True)
-    tenant_id: Mapped[UUID]
-    currency: Mapped[str] = mapped_column(String(3))
-    available: Mapped[int] = mapped_column(BigInteger)
-    held: Mapped[int] = mapped_column(BigInteger)
-    updated_at: Mapped[datetime] = mapped_column(Moment)
-
-    __table_args__ = (
-        CheckConstraint("available >= 0 AND held >= 0", name="not_negative"),
-        {"schema": SCHEMA},
-    )
-
-
 class ArrearsRow(Base):
     """A user who owes: the devices are frozen until the row is gone. `source`: who began it may end it, and an operator
     in any case."""

@@ -1,38 +1,24 @@
-"""What billing answers of balances, and in figures. Each function wants a session of `reading()`, or the writing
+"""What billing answers in figures. Each function wants a session of `reading()`, or the writing
 one that holds the row's lock."""
 
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cloudphone_shared import entities
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.contracts.billing import (
-    Balance,
     BillingStatistics,
 )
 from cloudphone_shared.contracts.common import Answer
-from cloudphone_shared.database.versions import versions_of
 
-from .models import BalanceRow, UsageRow
+from .models import UsageRow
 from .orders.models import OrderRow
 from .orders.scope import within_scope
 
 LATEST_ORDERS = 50
 REVENUE_DAYS = timedelta(days=30)
 _EARNED = "paid", "completed"
-
-
-async def balance(session: AsyncSession, user_id: UUID) -> Answer[Balance | None]:
-    row = await session.get(BalanceRow, user_id)
-    found = None
-    if row is not None:
-        found = Balance(
-            user_id=user_id, currency=row.currency, available=row.available, held=row.held, updated_at=row.updated_at
-        )
-    return Answer(data=found, entities=await versions_of(session, entities.balance(user_id)))
 
 
 async def statistics(session: AsyncSession, caller: Caller, now: datetime) -> Answer[BillingStatistics]:

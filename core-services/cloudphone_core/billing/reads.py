@@ -8,27 +8,21 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from cloudphone_shared import entities
-from cloudphone_shared.contracts.billing import Balance, DeviceUsage, UserUsage
+from cloudphone_shared.contracts.billing import DeviceUsage, UserUsage
 from cloudphone_shared.contracts.common import Answer, Many
 from cloudphone_shared.database import Database
-from cloudphone_shared.database.reads import Row, Statement, asked, many, row_of_each, version_of
+from cloudphone_shared.database.reads import Row, Statement, asked, many, version_of
 
-from .models import BalanceRow, Base, Moment, UsageRow
+from .models import Base, Moment, UsageRow
 from .periods import Interval, month_of
 from .usage import usage_columns
 
-_BALANCE = tuple(name for name in Balance.__struct_fields__ if name != "others")
 _USAGE = "seconds", "runs", "open_since", "last_run_at"
 _MONTH = Interval(
     sa.bindparam("month_start", type_=Moment),  # pyright: ignore[reportArgumentType]
     sa.bindparam("month_end", type_=Moment),  # pyright: ignore[reportArgumentType]
 )
 _OF_USER = sa.bindparam("of_user", type_=sa.Uuid())
-
-
-@cache
-def _balances() -> Statement:
-    return row_of_each(BalanceRow, _BALANCE, entities.balance, BalanceRow.user_id == asked.c.id)
 
 
 @cache
@@ -64,16 +58,6 @@ def _usage_of_users() -> Statement:
         .select_from(asked)
         .outerjoin(used, sa.true())
     )
-
-
-async def balance(database: Database, user_id: UUID) -> Answer[Balance | None]:
-    [row] = await database.rows(_balances(), ids=[user_id])
-    return _balance(row)
-
-
-async def balances(database: Database, user_ids: Sequence[UUID]) -> Answer[Many[Balance | None]]:
-    rows = await database.rows(_balances(), ids=user_ids)
-    return many({row["asked"]: _balance(row) for row in rows}, {})
 
 
 async def device_usage(
@@ -136,11 +120,6 @@ def _total(user_id: UUID, devices: list[DeviceUsage], month: Interval) -> UserUs
         seconds=sum(device.seconds for device in devices),
         devices=sorted(devices, key=lambda device: (-device.seconds, device.device_id)),
     )
-
-
-def _balance(row: Row) -> Answer[Balance | None]:
-    known = None if row["user_id"] is None else Balance(**{name: row[name] for name in _BALANCE})
-    return Answer(data=known, entities={entities.balance(row["asked"]): row["version"]})
 
 
 def _usage(device_id: UUID, row: Row, month: Interval) -> DeviceUsage:

@@ -13,8 +13,6 @@ from cloudphone_shared.clients.owners import may_see_device
 from cloudphone_shared.contracts.billing import (
     Arrears,
     ArrearsSet,
-    Balance,
-    BalanceSet,
     BillingStatistics,
     DeviceUsage,
     UsageDay,
@@ -28,7 +26,7 @@ from cloudphone_shared.http.app import caller_of, requires
 from cloudphone_shared.http.batches import Ids, parse_ids
 from cloudphone_shared.http.lists import ListQuery, only_parameters
 
-from . import arrears, metering, owners, queries, reads, service, usage
+from . import arrears, metering, owners, queries, reads, usage
 from .handling import (
     Billing,
     Key,
@@ -43,12 +41,6 @@ from .handling import (
 Days = Annotated[int, QueryParameter(name="days", ge=1, le=366)]
 
 
-@get("/v1/users/balances", guards=[requires("orders:read")])
-async def balances(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[Balance | None]]:
-    sees_all(caller)
-    return await reads.balances(billing.database, parse_ids(ids))
-
-
 @get("/v1/users/usage", guards=[requires("usage:read")])
 async def usage_of_users(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[UserUsage]]:
     sees_all(caller)
@@ -59,22 +51,6 @@ async def usage_of_users(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[U
 async def usage_of_devices(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[DeviceUsage]]:
     sees_all(caller)
     return await reads.usage_of_devices(billing.database, parse_ids(ids), billing.now())
-
-
-@get("/v1/users/{user_id:uuid}/balance", guards=[requires("orders:read")])
-async def balance_of(user_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[Balance | None]:
-    await owners.may_see_user(billing.core, caller, user_id)
-    return await reads.balance(billing.database, user_id)
-
-
-@put("/v1/users/{user_id:uuid}/balance", guards=[requires("balances:manage")])
-async def set_balance(
-    user_id: FromPath[UUID], data: JSONBody[BalanceSet], billing: Stand, caller: Who
-) -> Answer[Balance | None]:
-    user = await owners.user_named(billing.core, caller, user_id)
-    async with billing.database.writing() as session:
-        await service.set_balance(session, user, data, billing.now())
-        return await queries.balance(session, user_id)
 
 
 @get("/v1/arrears", guards=[requires("arrears:manage"), only_parameters()])
@@ -158,8 +134,8 @@ async def billing_statistics(billing: Stand, caller: Who) -> Answer[BillingStati
 
 
 HANDLERS = [
-    balances, usage_of_users, usage_of_devices,
-    balance_of, set_balance, usage_of_user, usage_days,
+    usage_of_users, usage_of_devices,
+    usage_of_user, usage_days,
     list_arrears, arrears_of, begin_arrears, end_arrears,
     usage_of_device, record_usage, get_usage_record, billing_statistics,
 ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Many orders and runs at once, as if they had long been there: nothing is announced, every entity has a version."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,9 +9,13 @@ import msgspec
 
 from cloudphone_shared import entities
 from cloudphone_shared.contracts.billing import OrderState
+from cloudphone_shared.contracts.ledger import TransferKind, TransferState
 from cloudphone_shared.database import Database, bump, copy_rows
+from cloudphone_shared.ids import uuid7
 
-from .models import BalanceRow, CopyRow, UsageRow
+from .ledger.models import AccountRow, TransferRow
+from .ledger.transfers import Account, Posting, of_tenant, wallet
+from .models import CopyRow, UsageRow
 from .orders import facts
 from .orders.fold import STATES, Folded, Happened, fold
 from .orders.models import OrderEventRow, OrderRow
@@ -73,7 +77,7 @@ class SeedRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeedBalance(msgspec.Struct, frozen=True, kw_only=True):
-    """`available` and `held` in minor units."""
+    """`available` and `held` in minor units: an opening transfer of both, and what is held of it."""
 
     user_id: UUID
     tenant_id: UUID
@@ -99,7 +103,8 @@ async def seed(
         (OrderRow, [_order(order) for order in orders]),
         (OrderEventRow, [event for order in orders for event in _events(order)]),
         (UsageRow, [_run(run) for run in runs]),
-        (BalanceRow, [msgspec.structs.asdict(balance) for balance in balances]),
+        (AccountRow, list(_accounts(balances))),
+        (TransferRow, [row for balance in balances for row in _transfers(balance)]),
     ]
     async with database.writing() as session:
         for table, values in rows:
@@ -192,6 +197,47 @@ def _copies(orders: Iterable[SeedOrder]) -> Iterable[dict[str, Any]]:
     named |= {entities.device(order.device.id): order.device for order in orders if order.device}
     for entity, known in named.items():
         yield {"entity": entity, "version": known.version, "name": known.name, "email": known.email}
+
+
+def _accounts(balances: Sequence[SeedBalance]) -> Iterator[dict[str, Any]]:
+    opened: dict[Account, datetime] = {}
+    for balance in balances:
+        for _, _, postings in _moves(balance):
+            for account, _ in postings:
+                opened[account] = min(opened.get(account, balance.updated_at), balance.updated_at)
+    for account, at in opened.items():
+        balance = 0 if account.owner_id else None
+        yield {"id": account.id, **account._asdict(), "balance": balance, "opened_at": at, "updated_at": at}
+
+
+def _transfers(balance: SeedBalance) -> Iterator[dict[str, Any]]:
+    """Booked by the table's own triggers, as any others are."""
+    for kind, state, postings in _moves(balance):
+        yield {
+            "id": uuid7(),
+            "tenant_id": balance.tenant_id,
+            "key": f"{kind}:{balance.user_id}:{balance.currency}",
+            "kind": kind,
+            "state": state,
+            "currency": balance.currency,
+            "user_id": balance.user_id,
+            "account_ids": [account.id for account, _ in postings],
+            "amounts": [amount for _, amount in postings],
+            "reason": "balance at the beginning" if kind == "opening" else "held at the beginning",
+            "actor": "seed",
+            "created_at": balance.updated_at,
+            "settled_at": balance.updated_at if state == "posted" else None,
+        }
+
+
+def _moves(balance: SeedBalance) -> Iterator[tuple[TransferKind, TransferState, list[Posting]]]:
+    of_user = wallet(balance.tenant_id, balance.user_id, balance.currency)
+    total = balance.available + balance.held
+    opening = of_tenant(balance.tenant_id, "opening", balance.currency)
+    yield "opening", "posted", [Posting(of_user, total), Posting(opening, -total)]
+    if balance.held:
+        revenue = of_tenant(balance.tenant_id, "revenue", balance.currency)
+        yield "purchase", "pending", [Posting(of_user, -balance.held), Posting(revenue, balance.held)]
 
 
 def _entities(

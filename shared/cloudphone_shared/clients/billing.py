@@ -7,8 +7,6 @@ from ..auth import Bearer
 from ..contracts.billing import (
     Arrears,
     ArrearsSet,
-    Balance,
-    BalanceSet,
     BillingStatistics,
     DeviceUsage,
     Order,
@@ -168,9 +166,6 @@ class BillingClient:
         return await self.http.send(
             "POST", "/v1/usage-records", UsageRecord, record, bearer=bearer, idempotency_key=idempotency_key
         )
-
-    async def set_balance(self, user_id: UUID, balance: BalanceSet, bearer: Bearer) -> Balance:
-        return await self.http.send("PUT", path_of("/v1/users/{}/balance", user_id), Balance, balance, bearer=bearer)
 
     async def arrears(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[Arrears]:
         return await self.http.get("/v1/arrears", Page[Arrears], params=listing.params(), bearer=bearer)

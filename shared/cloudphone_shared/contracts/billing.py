@@ -258,14 +258,6 @@ class WalletBalance(Contract, frozen=True, kw_only=True):
     updated_at: datetime
 
 
-class BalanceSet(Request, frozen=True, kw_only=True):
-    """An administrator's figures in minor units, in place of those that stand."""
-
-    currency: Currency
-    available: MinorUnits
-    held: MinorUnits = 0
-
-
 class Arrears(Contract, frozen=True, kw_only=True):
     """A user who owes: what runs is stopped, and every device is frozen until the arrears end."""
 

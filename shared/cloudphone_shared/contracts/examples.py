@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from .app import Installation, InstallationCreate
-from .billing import Balance, BalanceSet, DeviceUsage, Order, OrderCancel, OrderCreate, OrderEvent, Plan, PlanCreate
+from .billing import Balance, DeviceUsage, Order, OrderCancel, OrderCreate, OrderEvent, Plan, PlanCreate
 from .device import (
     Device,
     DeviceAssign,
@@ -84,7 +84,6 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
     OrderCreate(plan_id=_PLAN),
     OrderCancel(reason="Ordered by mistake"),
     Balance(user_id=_ANA, currency="USD", available=5000, held=0, updated_at=_NOON),
-    BalanceSet(currency="USD", available=5000),
     DeviceUsage(
         device_id=_PHONE, period_start=_MARCH, period_end=datetime(2026, 4, 1, tzinfo=UTC), seconds=93_600, runs=4,
         open_since=None, last_run_at=_NOON,

@@ -26,7 +26,8 @@ Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*$"
 
 
 class Entry(Contract, frozen=True, kw_only=True):
-    """`balance_after`: the account's posted balance once this was posted; None while the transfer is pending."""
+    """`balance_after`: the posted balance of a user's account once this was posted; None while the transfer is pending,
+    and for the tenant's accounts, which are added up when somebody asks."""
 
     account_id: UUID
     kind: AccountKind

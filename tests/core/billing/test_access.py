@@ -10,6 +10,7 @@ from tests.core.billing.conftest import World
 from tests.core.owners import problem
 
 pytestmark = pytest.mark.anyio
+GIFT = {"currency": "USD", "amount": 1, "reason": "sorry"}
 
 
 class Acme:
@@ -22,6 +23,9 @@ class Acme:
             f"/v1/orders/{self.order_id}",
             f"/v1/users/{world.ana.id}/orders",
             f"/v1/users/{world.ana.id}/balance",
+            f"/v1/users/{world.ana.id}/transactions",
+            f"/v1/users/{world.ana.id}/statement",
+            f"/v1/users/{world.ana.id}/statement?format=csv",
             f"/v1/users/{world.ana.id}/usage",
             f"/v1/users/{world.ana.id}/usage/days",
             f"/v1/devices/{device_id}/usage",
@@ -30,7 +34,7 @@ class Acme:
         self.writes: list[tuple[str, str, object]] = [
             ("PATCH", f"/v1/orders/{self.order_id}", {"state": "cancelled"}),
             ("POST", f"/v1/orders/{self.order_id}/cancel", {}),
-            ("PUT", f"/v1/users/{world.ana.id}/balance", {"currency": "USD", "available": 1}),
+            ("POST", f"/v1/users/{world.ana.id}/adjustments", GIFT),
             ("POST", "/v1/orders", {"planId": order["planId"], "userId": str(world.ana.id)}),
             (
                 "POST",
@@ -46,7 +50,7 @@ class Acme:
 @pytest.fixture
 async def acme(world: World) -> Acme:
     phone = world.owners.device(world.acme, world.ana.id)
-    await world.ok("PUT", f"/v1/users/{world.ana.id}/balance", world.admin, {"currency": "USD", "available": 500})
+    await world.ok("POST", f"/v1/users/{world.ana.id}/adjustments", world.admin, {**GIFT, "amount": 500})
     run = await world.run(phone.id, world.ana.id, -5, -4)
     return Acme(world, await world.order(), run["data"], phone.id)
 
@@ -137,7 +141,7 @@ async def test_roles_do_what_their_permissions_say(world: World, acme: Acme) -> 
         for method, path, body in (
             ("POST", "/v1/plans", {"name": "Cheap", "price": 0}),
             ("PATCH", f"/v1/orders/{acme.order_id}", {"state": "cancelled"}),
-            ("PUT", f"/v1/users/{world.ana.id}/balance", {"currency": "USD", "available": 1}),
+            ("POST", f"/v1/users/{world.ana.id}/adjustments", GIFT),
             ("POST", "/v1/usage-records", acme.writes[-1][2]),
         ):
             response = await world.client.request(method, path, headers=who, json=body)

@@ -1,4 +1,4 @@
-"""Plans are sold to everybody at a price that stands; balances are read."""
+"""Plans are sold to everybody at a price that stands."""
 
 import pytest
 
@@ -103,19 +103,6 @@ async def test_a_tenants_administrator_changes_no_plan_of_all_tenants(world: Wor
     path = f"/v1/plans/{plan['id']}"
     assert (await world.client.patch(path, headers=who, json={"name": "Mine"})).status_code == 403
     assert (await world.client.delete(path, headers=who)).status_code == 403
-
-
-async def test_there_is_no_balance_before_the_first_figures(world: World) -> None:
-    path = f"/v1/users/{world.ana.id}/balance"
-    entity = f"balance:{world.ana.id}"
-    assert await world.ok("GET", path, world.bff) == {"data": None, "entities": {entity: 0}}
-    for available in (500, 700):
-        figures = {"currency": "USD", "available": available, "held": 20}
-        written = await world.ok("PUT", path, world.admin, figures)
-    read = await world.ok("GET", path, world.as_ana)
-    assert read == written
-    assert (read["data"]["available"], read["data"]["held"], read["data"]["currency"]) == (700, 20, "USD")
-    assert read["entities"][entity] == 10**12 + 2
 
 
 async def test_orders_are_found_sorted_and_turned_page_by_page(world: World) -> None:

@@ -36,7 +36,7 @@ async def test_seeded_rows_are_read_and_changed_like_any_others(world: World) ->
         )
         for n in range(4)
     ]
-    balance = SeedBalance(user_id=user.id, tenant_id=world.acme, available=700, updated_at=AT)
+    balance = SeedBalance(user_id=user.id, tenant_id=world.acme, available=700, held=50, updated_at=AT)
     await seed(world.database, plans=[plan], orders=[order], runs=runs, balances=[balance])
 
     shown = await world.ok("GET", f"/v1/orders/{order.id}", world.as_ana)
@@ -47,4 +47,5 @@ async def test_seeded_rows_are_read_and_changed_like_any_others(world: World) ->
     assert min(usage["entities"].values()) > 0
     stepped = await world.ok("PATCH", f"/v1/orders/{order.id}", world.admin, {"state": "paid"})
     assert [step["state"] for step in stepped["data"]["history"]] == ["pending", "provisioning", "paid"]
-    assert (await world.ok("GET", f"/v1/users/{user.id}/balance", world.as_ana))["data"]["available"] == 700
+    wallet = (await world.ok("GET", f"/v1/users/{user.id}/balance", world.as_ana))["data"]
+    assert (wallet["available"], wallet["held"]) == (700, 50)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -19,23 +20,22 @@ pytestmark = pytest.mark.anyio
 
 
 class Ledger:
-    """Ana's wallet, and what is moved to and from it."""
+    """A user's wallet, and what is moved to and from it."""
 
-    def __init__(self, world: World) -> None:
-        self.world, self.user_id = world, uuid7()
-        self.wallet = wallet(world.acme, self.user_id, "USD")
+    def __init__(self, world: World, *, user_id: UUID | None = None, tenant_id: UUID | None = None) -> None:
+        self.world, self.user_id, self.tenant_id = world, user_id or uuid7(), tenant_id or world.acme
 
-    def postings(self, amount: int) -> Sequence[Posting]:
+    def postings(self, amount: int, currency: str = "USD") -> Sequence[Posting]:
         tax = amount // 5
         return [
-            Posting(self.wallet, amount),
-            Posting(of_tenant(self.world.acme, "revenue", "USD"), tax - amount),
-            Posting(of_tenant(self.world.acme, "tax", "USD"), -tax),
+            Posting(wallet(self.tenant_id, self.user_id, currency), amount),
+            Posting(of_tenant(self.tenant_id, "revenue", currency), tax - amount),
+            Posting(of_tenant(self.tenant_id, "tax", currency), -tax),
         ]
 
-    async def transfer(self, amount: int, key: str | None = None, **other: Any) -> TransferRow:
+    async def transfer(self, amount: int, key: str | None = None, currency: str = "USD") -> TransferRow:
         async with self.world.database.writing() as session:
-            return await transfers.transfer(session, **self.asked(amount, key), **other)
+            return await transfers.transfer(session, **self.asked(amount, key, currency))
 
     async def hold(self, amount: int, key: str | None = None, expires_in: float | None = None) -> TransferRow:
         expires_at = None if expires_in is None else self.world.now + timedelta(seconds=expires_in)
@@ -44,11 +44,11 @@ class Ledger:
 
     async def post(self, key: str) -> TransferRow:
         async with self.world.database.writing() as session:
-            return await transfers.post(session, key, tenant_id=self.world.acme, at=self.world.now)
+            return await transfers.post(session, key, tenant_id=self.tenant_id, at=self.world.now)
 
     async def void(self, key: str) -> TransferRow:
         async with self.world.database.writing() as session:
-            return await transfers.void(session, key, tenant_id=self.world.acme, reason="gone", at=self.world.now)
+            return await transfers.void(session, key, tenant_id=self.tenant_id, reason="gone", at=self.world.now)
 
     async def stands(self) -> tuple[int, int]:
         """Available, held."""
@@ -56,10 +56,10 @@ class Ledger:
         [(available, held)] = await self.world.rows(sql, user=self.user_id)
         return available, held
 
-    def asked(self, amount: int, key: str | None) -> dict[str, Any]:
+    def asked(self, amount: int, key: str | None, currency: str = "USD") -> dict[str, Any]:
         return {
             "key": key or str(uuid7()), "kind": "purchase" if amount < 0 else "recharge",
-            "postings": self.postings(amount), "reason": "testing", "reference": None, "actor": "test",
+            "postings": self.postings(amount, currency), "reason": "testing", "reference": None, "actor": "test",
             "at": self.world.now,
         }  # fmt: skip
 
@@ -84,7 +84,7 @@ async def test_a_hold_is_posted_or_voided_once(ledger: Ledger) -> None:
     with pytest.raises(StateConflict):
         await ledger.void("a")
     booked = await ledger.world.rows(
-        "SELECT amount, balance_after, number FROM billing.balance_transactions WHERE user_id = :user ORDER BY number",
+        "SELECT amount, balance_after, place FROM billing.balance_transactions WHERE user_id = :user ORDER BY place",
         user=ledger.user_id,
     )
     assert booked == [(1000, 1000, 1), (-300, 700, 2)]

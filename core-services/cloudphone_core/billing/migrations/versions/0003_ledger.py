@@ -248,13 +248,14 @@ VIEWS = (
     """
     CREATE VIEW billing.balance_transactions AS
     SELECT t.user_id, t.tenant_id, t.id AS transfer_id, t.kind, t.state, e.amount, t.currency, e.balance_after,
-        t.reason, t.reference, e.at, e.number, e.account_id
+        t.reason, t.reference, e.at, e.number AS place, e.account_id
     FROM billing.entries AS e
     JOIN billing.accounts AS a ON a.id = e.account_id AND a.kind = 'wallet'
     JOIN billing.transfers AS t ON t.id = e.transfer_id
+    WHERE e.number IS NOT NULL
     UNION ALL
     SELECT t.user_id, t.tenant_id, t.id, t.kind, t.state, l.amount, t.currency, NULL, t.reason, t.reference,
-        t.created_at, NULL, a.id
+        t.created_at, 9223372036854775807, a.id
     FROM billing.transfers AS t
     CROSS JOIN unnest(t.account_ids, t.amounts) AS l (account_id, amount)
     JOIN billing.accounts AS a ON a.id = l.account_id AND a.kind = 'wallet'
@@ -299,5 +300,5 @@ OPENINGS = (
 
 
 def upgrade() -> None:
-    for statement in (TOTAL, *TABLES, *FOR_TRIGGERS_ALONE, *TRANSFERS, *VIEWS):
+    for statement in (TOTAL, *TABLES, *FOR_TRIGGERS_ALONE, *TRANSFERS, *VIEWS, *OPENINGS):
         op.execute(statement)
