@@ -17,7 +17,8 @@ ClockTime = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 
 
 class Tier(Request, frozen=True, kw_only=True):
-    """`up_to_hours` of the period's running time at `rate` an hour; None: all that is beyond the tiers before."""
+    """`up_to_hours` of the period's running time beyond the plan's hours, at `rate` an hour; None: all that is beyond
+    the tiers before."""
 
     up_to_hours: Annotated[int, Meta(ge=1, le=100_000)] | None
     rate: Rate
@@ -33,8 +34,9 @@ class TimeWindow(Request, frozen=True, kw_only=True):
 
 
 class RuleDefinition(Request, frozen=True, kw_only=True):
-    """Per `kind`. fixed: `rate` a period in which the device ran; per-use: `rate` a run; tiered: `tiers`, by the hours
-    of the period; time-based: `windows`, and `rate` an hour outside of them."""
+    """Per `kind`, for running time beyond the plan's hours. fixed: `rate` a period in which there was any; per-use:
+    `rate` a run that had any, in the period it began in; tiered: `tiers`, by the hours of the period; time-based:
+    `windows`, and `rate` an hour outside of them."""
 
     rate: Rate | None = None
     tiers: list[Tier] = []
@@ -42,7 +44,8 @@ class RuleDefinition(Request, frozen=True, kw_only=True):
 
 
 class BillingRule(Contract, frozen=True, kw_only=True):
-    """`revision` counts its immutable versions; a run is rated by the one in force when it began."""
+    """`revision` counts its immutable versions. Running time is rated by the one in force when the run began, or the
+    subscription's period where that began later; `definition` and `valid_from` are the newest one's."""
 
     id: UUID
     tenant_id: UUID | None
@@ -55,6 +58,16 @@ class BillingRule(Contract, frozen=True, kw_only=True):
     active: bool
     created_at: datetime
     version: int
+
+
+class RuleRevision(Contract, frozen=True, kw_only=True):
+    """In force from `valid_from` until the next one."""
+
+    rule_id: UUID
+    revision: int
+    definition: RuleDefinition
+    valid_from: datetime
+    created_at: datetime
 
 
 class RuleCreate(Request, frozen=True, kw_only=True):
@@ -91,8 +104,13 @@ class RuleTrial(Request, frozen=True, kw_only=True):
 
 
 class Charge(Contract, frozen=True, kw_only=True):
-    """What one part of a run costs by one rule's version: `amount` exact, in minor units. `included`: within the
-    plan's hours, and free."""
+    """What one part of a run, within one UTC day, costs by one rule's version. `included`: within the plan's hours, and
+    free. `seconds` and `amount` negative: takes back what was invoiced before, `correction` marks that and what is
+    right instead.
+
+    `rate` is an hour's, of a fixed or per-use rule the whole price. `amount` in minor units shows twelve places of what
+    is kept exactly; sums and lines are made of the exact figures.
+    """
 
     run_id: UUID
     device_id: UUID
@@ -105,6 +123,8 @@ class Charge(Contract, frozen=True, kw_only=True):
     amount: Decimal
     included: bool
     description: str
+    correction: bool = False
+    currency: str | None = None
 
 
 class DeviceCost(Contract, frozen=True, kw_only=True):
@@ -116,8 +136,8 @@ class DeviceCost(Contract, frozen=True, kw_only=True):
 
 
 class UserCost(Contract, frozen=True, kw_only=True):
-    """What a user's usage costs so far in the period, per currency, what runs now included up to `as_of`; rounded as
-    the invoice will be."""
+    """What a user's usage costs so far in the calendar month, per currency, what runs now included up to `as_of`; each
+    device's amount rounded as on the invoice. `unsubscribed_seconds` ran without a subscription and cost nothing."""
 
     user_id: UUID
     period_start: datetime
@@ -125,6 +145,7 @@ class UserCost(Contract, frozen=True, kw_only=True):
     as_of: datetime
     totals: dict[str, int]
     devices: list[DeviceCost]
+    unsubscribed_seconds: int = 0
     budget: "Budget | None" = None
 
 

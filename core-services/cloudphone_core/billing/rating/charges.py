@@ -21,6 +21,7 @@ from cloudphone_shared.errors import Conflict
 from cloudphone_shared.events.billing import CostChanged
 
 from ..periods import month_of
+from .budgets import check_soon
 from .models import ChargeRow, DueRow
 from .rate import Part, Run, Tariffs, Term, rate
 from .rules import tariffs_of
@@ -157,6 +158,7 @@ async def _rate(session: AsyncSession, marks: Sequence[Due]) -> None:
     if stale:
         await session.execute(delete(ChargeRow).where(ChargeRow.id == any_(stale)))
     await copy_rows(session, ChargeRow, missing)
+    await check_soon(session, {user_id for user_id, _ in due})
     await announce_all(session, list(_announcements(marks, ran)))
 
 

@@ -126,7 +126,7 @@ def timeline(terms: Iterable[Term]) -> list[tuple[int, Term | None]]:
     found: list[tuple[int, Term | None]] = []
     for cut in cuts:
         there = [term for term in known if term.begins <= cut < term.ends]
-        last = max(there, key=lambda term: (term.begins, term.subscription_id), default=None)
+        last = max(there, key=lambda term: (term.begins, term.subscription_id, term.ends, term.included), default=None)
         if not found or found[-1][1] is not last:
             found.append((cut, last))
     return found

@@ -25,9 +25,14 @@ TERMS = """
     JOIN billing.subscription_terms AS t ON t.subscription_id = s.id
     JOIN billing.orders AS o ON o.id = t.order_id
     JOIN billing.plan_versions AS v ON (v.plan_id, v.revision) = (t.plan_id, t.plan_revision)
-    WHERE s.user_id = ANY(CAST(:users AS uuid[])) AND s.device_id = ANY(CAST(:devices AS uuid[]))
+    WHERE {which}
     WINDOW terms AS (PARTITION BY t.subscription_id ORDER BY t.starts_at, t.number)
 """
+
+
+_OF_USES = TERMS.format(
+    which="s.user_id = ANY(CAST(:users AS uuid[])) AND s.device_id = ANY(CAST(:devices AS uuid[]))"
+)
 
 
 async def terms_of(session: AsyncSession, uses: Iterable[Use]) -> dict[Use, list[Term]]:
@@ -36,7 +41,7 @@ async def terms_of(session: AsyncSession, uses: Iterable[Use]) -> dict[Use, list
     if not found:
         return found
     asked = {"users": list({user for user, _ in found}), "devices": list({device for _, device in found})}
-    for row in await session.execute(text(TERMS), asked):
+    for row in await session.execute(text(_OF_USES), asked):
         if (use := (row.user_id, row.device_id)) in found:
             found[use].append(term_of(row))
     return found

@@ -179,6 +179,40 @@ MARKS = (
         (NEW.user_id, NEW.started_at, NEW.stopped_at) IS DISTINCT FROM (OLD.user_id, OLD.started_at, OLD.stopped_at)
     ) EXECUTE FUNCTION billing.run_changes()
     """,
+    """
+    CREATE FUNCTION billing.terms_change() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO billing.rating_due (user_id, device_id, since)
+        SELECT user_id, device_id, least(OLD.starts_at, NEW.starts_at) FROM billing.subscriptions
+        WHERE id = NEW.subscription_id AND device_id IS NOT NULL;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER rating_due_of_terms AFTER INSERT OR UPDATE ON billing.subscription_terms
+    FOR EACH ROW EXECUTE FUNCTION billing.terms_change()
+    """,
+    """
+    CREATE FUNCTION billing.subscription_changes() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO billing.rating_due (user_id, device_id, since)
+        SELECT u.user_id, u.device_id, coalesce(
+            CASE WHEN NEW.device_id = OLD.device_id THEN least(OLD.ended_at, NEW.ended_at) END,
+            (SELECT min(starts_at) FROM billing.subscription_terms WHERE subscription_id = NEW.id)
+        )
+        FROM (VALUES (OLD.user_id, OLD.device_id), (NEW.user_id, NEW.device_id)) AS u (user_id, device_id)
+        WHERE u.device_id IS NOT NULL AND EXISTS (
+            SELECT FROM billing.subscription_terms WHERE subscription_id = NEW.id
+        );
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER rating_due_of_subscriptions AFTER UPDATE ON billing.subscriptions
+    FOR EACH ROW WHEN (
+        (NEW.user_id, NEW.device_id, NEW.ended_at) IS DISTINCT FROM (OLD.user_id, OLD.device_id, OLD.ended_at)
+    ) EXECUTE FUNCTION billing.subscription_changes()
+    """,
     # What ran before there were charges is rated when there are.
     """
     INSERT INTO billing.rating_due (user_id, device_id, since)
