@@ -23,6 +23,7 @@ from cloudphone_shared.events.user import UserUpdated
 from . import runs
 from .metering import check_interval
 from .orders import names
+from .rating.told import note
 from .replies import hear_reply
 
 USER_UPDATED = "billing-service.user-updated"
@@ -63,6 +64,8 @@ def subscribe(bus: Bus, database: Database, now: Callable[[], datetime] = lambda
             check_interval(fact.started_at, fact.stopped_at, now())
             async with database.writing() as session:
                 if await first_time(session, queue, envelope):
+                    told_at = fact.stopped_at or fact.started_at
+                    note(session, fact.run_id, envelope.event_id, envelope.type, told_at, now())
                     await runs.hear(session, fact, now())
         except (Conflict, Invalid) as refusal:
             # Parked, not lost: an operator sees which two facts contradict each other.

@@ -16,12 +16,15 @@ from cloudphone_shared.settings import BusSettings, load
 from ..opening import open_clients, open_database
 from .main import NAME
 from .open_runs import PATIENCE, Patience, ask_about_open_runs
+from .rating.rounds import check_budgets, rate_due, tell_low_balances
 from .replies import give_up_waiting
 from .subscribers import subscribe
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 ROUND_SECONDS = 30.0
+RATING_SECONDS = 2.0
+"""How long what was told of a run may wait before its user sees what it costs."""
 
 
 async def run(
@@ -31,6 +34,7 @@ async def run(
     core: CoreClients | None = None,
     patience: Patience = PATIENCE,
     round_seconds: float = ROUND_SECONDS,
+    rating_seconds: float = RATING_SECONDS,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
     """Until it is cancelled. What is not given comes from the settings; all is closed at the end."""
@@ -44,6 +48,9 @@ async def run(
             work.create_task(Relay(database, bus, service=NAME).run())
             work.create_task(_every(round_seconds, lambda: ask_about_open_runs(database, core, now(), patience)))
             work.create_task(_every(round_seconds, lambda: give_up_waiting(database, now())))
+            work.create_task(_every(rating_seconds, lambda: rate_due(database)))
+            work.create_task(_every(rating_seconds, lambda: check_budgets(database, now())))
+            work.create_task(_every(rating_seconds, lambda: tell_low_balances(database, now())))
     finally:
         await bus.stop()
         await database.close()

@@ -82,6 +82,7 @@ class TransferRow(Base):
         CheckConstraint("billing.total(amounts) = 0", name="adds_up"),
         Index(None, "tenant_id", "created_at", "id"),
         Index(None, "user_id", "created_at", "id"),
+        Index("ix_transfers_posted", "settled_at", "tenant_id", postgresql_where=text("state = 'posted'")),
         Index("ix_transfers_pending", "expires_at", postgresql_where=text("state = 'pending'")),
         {"schema": SCHEMA},
     )

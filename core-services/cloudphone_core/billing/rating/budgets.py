@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import any_, or_, select, text, update
+from sqlalchemy import or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -49,7 +49,7 @@ async def check_soon(session: AsyncSession, user_ids: Iterable[UUID]) -> None:
     """What the users run was rated anew."""
     again = (
         update(BudgetRow)
-        .where(BudgetRow.user_id == any_(sorted(set(user_ids))), BudgetRow.checked_at.is_not(None))
+        .where(BudgetRow.user_id.in_(sorted(set(user_ids))), BudgetRow.checked_at.is_not(None))
         .values(checked_at=None)
         .execution_options(synchronize_session=False)
     )
@@ -73,7 +73,7 @@ async def check_budgets(database: Database, now: datetime, every: timedelta = CH
         return 0
     costs = await user_costs(database, user_ids, now)
     async with database.writing() as session:
-        locked = select(BudgetRow).where(BudgetRow.user_id == any_(user_ids)).order_by(BudgetRow.user_id)
+        locked = select(BudgetRow).where(BudgetRow.user_id.in_(user_ids)).order_by(BudgetRow.user_id)
         rows = await session.scalars(locked.with_for_update())
         await announce_all(session, [told for row in rows for told in _reached(row, costs[row.user_id].data, now)])
     return len(user_ids)
@@ -124,7 +124,7 @@ async def tell_low_balances(database: Database, now: datetime) -> int:
         if not crossed:
             return 0
         told: list[Announcement] = []
-        for row in await session.scalars(select(BudgetRow).where(BudgetRow.user_id == any_(list(crossed)))):
+        for row in await session.scalars(select(BudgetRow).where(BudgetRow.user_id.in_(crossed))):
             if row.low_at is None and row.low_balance is not None:
                 row.low_at = now
                 event = BalanceLow(

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import any_, delete, select, text, update
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, any_, delete, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
@@ -105,7 +105,7 @@ async def claim(session: AsyncSession, charge_ids: Sequence[int], invoice_id: UU
     """Puts charges that `open_charges` gave on a line. Raises Conflict where one is on an invoice already."""
     on_it = (
         update(ChargeRow)
-        .where(ChargeRow.id == any_(list(charge_ids)), ChargeRow.invoice_id.is_(None))
+        .where(_among(ChargeRow.id, charge_ids), ChargeRow.invoice_id.is_(None))
         .values(invoice_id=invoice_id, line_number=line_number)
         .execution_options(synchronize_session=False)
     )
@@ -121,7 +121,7 @@ async def rate_due(session: AsyncSession, batch: int = BATCH) -> int:
     if marks:
         await _one_at_a_time(session, [mark.user_id for mark in marks])
         await _rate(session, [Due(mark.user_id, mark.device_id, mark.since) for mark in marks])
-        await session.execute(delete(DueRow).where(DueRow.id == any_([mark.id for mark in marks])))
+        await session.execute(delete(DueRow).where(_among(DueRow.id, [mark.id for mark in marks])))
     return len(marks)
 
 
@@ -156,7 +156,7 @@ async def _rate(session: AsyncSession, marks: Sequence[Due]) -> None:
         stale += [row_id for signed, row_id in known[use].open.items() if signed not in right]
         missing += [_row(use, signed) for signed in right if signed not in known[use].open]
     if stale:
-        await session.execute(delete(ChargeRow).where(ChargeRow.id == any_(stale)))
+        await session.execute(delete(ChargeRow).where(_among(ChargeRow.id, stale)))
     await copy_rows(session, ChargeRow, missing)
     await check_soon(session, {user_id for user_id, _ in due})
     await announce_all(session, list(_announcements(marks, ran)))
@@ -225,7 +225,7 @@ _KNOWN = f"""
     FROM unnest(CAST(:users AS uuid[]), CAST(:devices AS uuid[]), CAST(:since AS timestamptz[]))
         AS u (user_id, device_id, since)
     JOIN billing.charges AS c ON c.device_id = u.device_id AND c.user_id = u.user_id AND c.started_at >= u.since
-"""
+"""  # noqa: S608
 
 
 def _wanted(ran: Ran, terms: Sequence[Term], tariffs: Tariffs) -> list[Key]:
@@ -253,7 +253,7 @@ def _key(part: Part, tenant_id: UUID) -> Key:
 
 def _open(wanted: Iterable[Key], invoiced: Mapping[Key, int]) -> set[Signed]:
     """What is to stand beside the invoiced charges, so that all add up to what is wanted."""
-    lacking = {key: 1 for key in wanted}
+    lacking = dict.fromkeys(wanted, 1)
     for key, net in invoiced.items():
         lacking[key] = lacking.get(key, 0) - net
     spans: defaultdict[UUID, list[Key]] = defaultdict(list)
@@ -281,6 +281,11 @@ def _row(use: Use, signed: Signed) -> dict[str, Any]:
         "worth": key.worth if sign > 0 else -key.worth,
         "correction": signed.correction,
     }
+
+
+def _among(column: Any, ids: Sequence[int]) -> ColumnElement[bool]:
+    # As one parameter, however many they are.
+    return column == any_(literal(list(ids), ARRAY(BigInteger)))
 
 
 def _announcements(marks: Iterable[Due], ran: Mapping[Use, Ran]) -> Iterable[Announcement]:

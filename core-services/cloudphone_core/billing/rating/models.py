@@ -147,9 +147,7 @@ class BudgetRow(Base):
 
     __table_args__ = (
         CheckConstraint("amount > 0 AND low_balance >= 0 AND warn_percent BETWEEN 1 AND 100", name="sensible"),
-        Index(
-            "ix_budgets_unchecked", text("checked_at NULLS FIRST"), postgresql_where=text("amount IS NOT NULL")
-        ),
+        Index("ix_budgets_unchecked", text("checked_at NULLS FIRST"), postgresql_where=text("amount IS NOT NULL")),
         Index("ix_budgets_low_balance", "user_id", postgresql_where=text("low_balance IS NOT NULL")),
         {"schema": SCHEMA},
     )

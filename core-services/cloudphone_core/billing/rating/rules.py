@@ -34,7 +34,9 @@ CLOCKS_APART = timedelta(minutes=5)
 EARLIEST = timedelta(days=3660)
 
 
-async def create_rule(session: AsyncSession, caller: Caller, new: RuleCreate, at: datetime) -> tuple[UUID, dict[str, int]]:
+async def create_rule(
+    session: AsyncSession, caller: Caller, new: RuleCreate, at: datetime
+) -> tuple[UUID, dict[str, int]]:
     """Raises Invalid for a definition that makes no sense."""
     _sees_all_tenants(caller)
     check_definition(new.kind, new.definition)
@@ -65,7 +67,9 @@ async def revise_rule(
     if valid_from <= latest.valid_from:
         raise Conflict("The rule's newest version begins later", valid_from=latest.valid_from.isoformat())
     _add_version(session, rule_id, latest.revision + 1, new.definition, valid_from, caller, at)
-    await announce(session, RuleChanged(rule_id=rule_id, changed=["definition"]), entities.rule(rule_id), entities.rules())
+    await announce(
+        session, RuleChanged(rule_id=rule_id, changed=["definition"]), entities.rule(rule_id), entities.rules()
+    )
 
 
 async def change_rule(
@@ -152,7 +156,10 @@ async def _rule_to_change(session: AsyncSession, caller: Caller, rule_id: UUID, 
 
 async def _latest(session: AsyncSession, rule_id: UUID) -> RuleVersionRow:
     newest = (
-        select(RuleVersionRow).where(RuleVersionRow.rule_id == rule_id).order_by(RuleVersionRow.revision.desc()).limit(1)
+        select(RuleVersionRow)
+        .where(RuleVersionRow.rule_id == rule_id)
+        .order_by(RuleVersionRow.revision.desc())
+        .limit(1)
     )
     return (await session.scalars(newest)).one()
 

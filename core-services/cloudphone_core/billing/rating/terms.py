@@ -30,9 +30,7 @@ TERMS = """
 """
 
 
-_OF_USES = TERMS.format(
-    which="s.user_id = ANY(CAST(:users AS uuid[])) AND s.device_id = ANY(CAST(:devices AS uuid[]))"
-)
+_OF_USES = TERMS.format(which="s.user_id = ANY(CAST(:users AS uuid[])) AND s.device_id = ANY(CAST(:devices AS uuid[]))")
 
 
 async def terms_of(session: AsyncSession, uses: Iterable[Use]) -> dict[Use, list[Term]]:

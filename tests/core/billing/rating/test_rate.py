@@ -76,7 +76,10 @@ def test_a_run_that_goes_on_into_the_next_period_is_no_second_use() -> None:
 def test_a_run_is_rated_by_the_version_in_force_when_it_began() -> None:
     versions = [rule("per-use", rate=Decimal(1)), rule("per-use", rate=Decimal(5), valid_from=MONDAY, revision=2)]
     parts = rate([run(MONDAY - 1, HOUR, 1), run(MONDAY + HOUR, HOUR, 2)], [term()], {RULE: versions})
-    assert [(part.tariff.revision, part.worth / HOUR) for part in parts if part.tariff and part.worth] == [(1, 1), (2, 5)]
+    assert [(part.tariff.revision, part.worth / HOUR) for part in parts if part.tariff and part.worth] == [
+        (1, 1),
+        (2, 5),
+    ]
 
 
 def test_what_ran_without_a_subscription_costs_nothing_and_says_so() -> None:
@@ -155,7 +158,8 @@ clocks = st.integers(0, 47).map(lambda half: f"{half // 2:02}:{half % 2 * 30:02}
 
 @st.composite
 def tariffs(draw: st.DrawFn) -> Tariff:
-    kind = draw(st.sampled_from(["fixed", "per-use", "tiered", "time-based"]))
+    kinds: list[RuleKind] = ["fixed", "per-use", "tiered", "time-based"]
+    kind = draw(st.sampled_from(kinds))
     if kind == "tiered":
         bounds = sorted(draw(st.sets(st.integers(1, 60), max_size=4)))
         return rule("tiered", tiers=[Tier(up_to_hours=bound, rate=draw(rates)) for bound in [*bounds, None]])

@@ -122,22 +122,20 @@ TABLES = (
     )
     """,
     "CREATE INDEX ix_run_events_run_id ON billing.run_events (run_id)",
+    # What was earned in a period is read by when it was.
+    """
+    CREATE INDEX ix_transfers_posted ON billing.transfers (settled_at, tenant_id) WHERE state = 'posted'
+    """,
 )
 
 NEVER_CHANGED = (
     """
-    CREATE FUNCTION billing.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        RAISE EXCEPTION '% is never changed', TG_TABLE_NAME USING ERRCODE = 'integrity_constraint_violation';
-    END $$
+    CREATE TRIGGER never_changes BEFORE UPDATE OR DELETE OR TRUNCATE ON billing.billing_rule_versions
+    FOR EACH STATEMENT EXECUTE FUNCTION billing.never_changes()
     """,
     """
-    CREATE TRIGGER never_changed BEFORE UPDATE OR DELETE ON billing.billing_rule_versions
-    FOR EACH ROW EXECUTE FUNCTION billing.refuse_change()
-    """,
-    """
-    CREATE TRIGGER never_changed BEFORE DELETE ON billing.charges
-    FOR EACH ROW WHEN (OLD.invoice_id IS NOT NULL) EXECUTE FUNCTION billing.refuse_change()
+    CREATE TRIGGER never_deleted BEFORE DELETE ON billing.charges
+    FOR EACH ROW WHEN (OLD.invoice_id IS NOT NULL) EXECUTE FUNCTION billing.never_changes()
     """,
     # An open charge is put on an invoice, or taken away; what it says stays.
     """
@@ -147,7 +145,7 @@ NEVER_CHANGED = (
         OR (NEW.run_id, NEW.user_id, NEW.started_at, NEW.stopped_at, NEW.seconds, NEW.worth, NEW.currency)
             IS DISTINCT FROM
             (OLD.run_id, OLD.user_id, OLD.started_at, OLD.stopped_at, OLD.seconds, OLD.worth, OLD.currency)
-    ) EXECUTE FUNCTION billing.refuse_change()
+    ) EXECUTE FUNCTION billing.never_changes()
     """,
 )
 
