@@ -113,6 +113,13 @@ async def refund_page(
     return Answer(data=page_of, entities=await versions_of(session, *set(shown)))
 
 
+async def one_refund(session: AsyncSession, caller: Caller, refund_id: UUID) -> Answer[Refund]:
+    row = await session.get(RefundRow, refund_id)
+    if row is None or not caller.sees(row.tenant_id, row.user_id):
+        raise NotFound("There is no such refund")
+    return Answer(data=refund(row), entities=await versions_of(session, entities.payment(row.payment_id)))
+
+
 def refund(row: RefundRow) -> Refund:
     return msgspec.convert(row, Refund, from_attributes=True)
 

@@ -83,6 +83,15 @@ async def void_in(
     return standing(payment)
 
 
+async def expire_in(session: AsyncSession, payment_id: UUID, at: datetime) -> Held:
+    """Gives back what was held for too long."""
+    payment = await locked(session, payment_id)
+    payment.next_look_at = payment.expires_at
+    if payment.held and payment.expires_at is not None and payment.expires_at <= at:
+        return await void_in(session, payment_id, at, reason="expired")
+    return standing(payment)
+
+
 async def pay_in(
     session: AsyncSession,
     payment_id: UUID,
