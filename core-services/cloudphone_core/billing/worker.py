@@ -12,10 +12,14 @@ from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.database import Database, Relay
 from cloudphone_shared.errors import DomainError, Unavailable
 from cloudphone_shared.settings import BusSettings, load
+from cloudphone_shared.settings import Payments as PaymentSettings
 
 from ..opening import open_clients, open_database
 from .main import NAME
 from .open_runs import PATIENCE, Patience, ask_about_open_runs
+from .payments.reconciliation import reconcile_yesterday
+from .payments.rounds import look_after
+from .payments.service import Payments, open_provider
 from .rating.rounds import check_budgets, rate_due, tell_low_balances
 from .replies import give_up_waiting
 from .subscribers import subscribe
@@ -25,6 +29,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 ROUND_SECONDS = 30.0
 RATING_SECONDS = 2.0
 """How long what was told of a run may wait before its user sees what it costs."""
+PAYMENT_SECONDS = 5.0
+PROVIDER_SECONDS = 20.0
+"""Longer than a customer's request may wait: what is known at last need not be found out later."""
 
 
 async def run(
@@ -32,15 +39,20 @@ async def run(
     database: Database | None = None,
     bus: Bus | None = None,
     core: CoreClients | None = None,
+    payments: Payments | None = None,
     patience: Patience = PATIENCE,
     round_seconds: float = ROUND_SECONDS,
     rating_seconds: float = RATING_SECONDS,
+    payment_seconds: float = PAYMENT_SECONDS,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
     """Until it is cancelled. What is not given comes from the settings; all is closed at the end."""
     database = database or open_database(NAME)
     bus = bus or connect(load(BusSettings).bus_url)
     core = core or open_clients(NAME)
+    payments = payments or Payments(
+        database, now, provider=open_provider(load(PaymentSettings), seconds=PROVIDER_SECONDS)
+    )
     subscribe(bus, database, now)
     try:
         async with core, asyncio.TaskGroup() as work:
@@ -51,7 +63,10 @@ async def run(
             work.create_task(_every(rating_seconds, lambda: rate_due(database)))
             work.create_task(_every(rating_seconds, lambda: check_budgets(database, now())))
             work.create_task(_every(rating_seconds, lambda: tell_low_balances(database, now())))
+            work.create_task(_every(payment_seconds, lambda: look_after(payments)))
+            work.create_task(_every(round_seconds, lambda: reconcile_yesterday(payments)))
     finally:
+        await payments.close()
         await bus.stop()
         await database.close()
 

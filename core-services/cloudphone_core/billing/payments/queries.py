@@ -117,7 +117,8 @@ async def one_refund(session: AsyncSession, caller: Caller, refund_id: UUID) -> 
     row = await session.get(RefundRow, refund_id)
     if row is None or not caller.sees(row.tenant_id, row.user_id):
         raise NotFound("There is no such refund")
-    return Answer(data=refund(row), entities=await versions_of(session, entities.payment(row.payment_id)))
+    shown = await versions_of(session, entities.payment(row.payment_id), entities.payments_of(row.user_id))
+    return Answer(data=refund(row), entities=shown)
 
 
 def refund(row: RefundRow) -> Refund:

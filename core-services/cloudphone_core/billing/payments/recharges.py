@@ -23,4 +23,3 @@ async def open_recharge(
     # Also one that nobody came to ask the provider for ends by itself.
     payment.expires_at = payment.next_look_at = at + open_for
     return payment
-

@@ -28,6 +28,8 @@ from .service import Payments
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+AGAIN = timedelta(hours=1)
+
 
 async def reconcile(payments: Payments, day: date) -> UUID:
     """The report's id; one that could not be finished says why, and the next round tries again."""
@@ -55,14 +57,15 @@ async def reconcile(payments: Payments, day: date) -> UUID:
 
 
 async def reconcile_yesterday(payments: Payments) -> int:
-    """Once a day; again while it could not be finished. Returns whether it was done now."""
+    """Once a day; one that could not be finished again an hour later. Returns 0: there is one yesterday alone."""
     if not payments.takes_cards:
         return 0
     yesterday = payments.now().date() - timedelta(days=1)
+    lately = PaymentReconciliationRow.started_at > payments.now() - AGAIN
     done = exists().where(
         PaymentReconciliationRow.provider == NAME,
         PaymentReconciliationRow.day == yesterday,
-        PaymentReconciliationRow.finished_at.is_not(None),
+        or_(PaymentReconciliationRow.finished_at.is_not(None), lately),
     )
     async with payments.database.reading() as session:
         if await session.scalar(select(done)):
@@ -177,10 +180,13 @@ class _Comparison:
             refund = isinstance(row, RefundRow)
             self.differences.append(
                 PaymentDifference(
-                    kind="missing-there", provider_reference=row.provider_reference,
+                    kind="missing-there",
+                    provider_reference=row.provider_reference,
                     payment_id=row.payment_id if isinstance(row, RefundRow) else row.id,
-                    ours=_money(row.amount, row.currency), theirs=None, repaired=False,
-                )  # fmt: skip
+                    ours=_money(row.amount, row.currency),
+                    theirs=None,
+                    repaired=False,
+                )
             )
             log.error("not_in_the_providers_books", refund=refund, reference=row.provider_reference)
 
@@ -198,20 +204,31 @@ class _Comparison:
             return False
 
     def _differs(
-        self, line: BookLine, kind: str, payment_id: UUID | None, ours: str | None, theirs: str, *, repaired: bool = False
+        self,
+        line: BookLine,
+        kind: str,
+        payment_id: UUID | None,
+        ours: str | None,
+        theirs: str,
+        *,
+        repaired: bool = False,
     ) -> None:
         self.differences.append(
             msgspec.convert(
                 {
-                    "kind": kind, "providerReference": line.reference, "paymentId": payment_id, "ours": ours,
-                    "theirs": theirs, "repaired": repaired,
+                    "kind": kind,
+                    "providerReference": line.reference,
+                    "paymentId": payment_id,
+                    "ours": ours,
+                    "theirs": theirs,
+                    "repaired": repaired,
                 },
                 PaymentDifference,
-            )  # fmt: skip
+            )
         )
 
 
-def _unknown(of: type[PaymentRow] | type[RefundRow]):  # noqa: ANN202
+def _unknown(of: type[PaymentRow] | type[RefundRow]):
     return select(of.id).where(of.state == "unknown").order_by(of.created_at).limit(1000)
 
 

@@ -161,7 +161,7 @@ async def refund_recharge(
         await payments.refund(refund_id)
     async with billing.database.reading() as session:
         answer = await queries.one_refund(session, caller, refund_id)
-        return _created(f"/v1/payments/{payment_id}", await _with_list(session, answer, answer.data.user_id))
+        return _created(f"/v1/payments/{payment_id}", answer)
 
 
 @post("/v1/webhooks/card", opt=PUBLIC, request_max_body_size=WEBHOOK_BYTES, status_code=200)

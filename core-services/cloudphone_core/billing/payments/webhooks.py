@@ -103,9 +103,14 @@ def _contradiction(payment: PaymentRow, told: Told) -> str | None:
         "tenant": (str(payment.tenant_id), _memo(told).get("tenant_id")),
         "amount": (payment.amount, subject.get("amount_total" if session else "amount")),
         "currency": (payment.currency, str(subject.get("currency")).upper()),
-        "id": ((payment.checkout_id if session else payment.provider_reference) or subject.get("id"), subject.get("id")),
+        "id": (
+            (payment.checkout_id if session else payment.provider_reference) or subject.get("id"),
+            subject.get("id"),
+        ),
     }
-    return next((f"{what}: {ours} here, {theirs} there" for what, (ours, theirs) in same.items() if ours != theirs), None)
+    return next(
+        (f"{what}: {ours} here, {theirs} there" for what, (ours, theirs) in same.items() if ours != theirs), None
+    )
 
 
 async def _contradicted(payments: Payments, told: Told, payment: PaymentRow, detail: str) -> Outcome:
