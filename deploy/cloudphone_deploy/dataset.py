@@ -5,7 +5,8 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import get_args
 from uuid import UUID
 
@@ -13,10 +14,13 @@ import msgspec
 
 from cloudphone_core.app.seed import SeedApp, SeedInstallation, SeedVersion
 from cloudphone_core.billing.seed import SeedBalance, SeedName, SeedOrder, SeedPlan, SeedRun, SeedStep
+from cloudphone_core.billing.seed_payments import SeedPayment
+from cloudphone_core.billing.seed_sales import Sales, SeedCoupon, SeedRule, SeedSubscription, SeedTaxRate
 from cloudphone_core.device.seed import SeedDevice, SeedNode, SeedOwner, SeedTemplate
 from cloudphone_core.user.seed import SeedTenant, SeedUser
 from cloudphone_shared.contracts.app import Abi
 from cloudphone_shared.contracts.device import DeviceState
+from cloudphone_shared.contracts.rating import RuleDefinition, RuleKind, Tier, TimeWindow
 from cloudphone_shared.contracts.user import DataScope, Role
 
 SEED = 20260101
@@ -32,7 +36,29 @@ _TENANTS = ("Aurora", "Basalt", "Cirrus")
 _STAFF: tuple[tuple[Role, DataScope], ...] = (("admin", "tenant"), ("operator", "tenant"), ("support", "tenant"))
 _REGIONS = ("eu-west", "us-east", "ap-south")
 _TEMPLATES = (("Small", "12", 2, 2048, 16), ("Medium", "13", 4, 4096, 32), ("Large", "14", 8, 8192, 64))
-_PLANS = (("Trial", 0, 7, 10), ("Basic", 990, 30, 100), ("Plus", 1990, 30, 300), ("Unlimited", 4990, 30, 744))
+_RULES: tuple[tuple[str, RuleKind, RuleDefinition], ...] = (
+    ("By the start", "per-use", RuleDefinition(rate=Decimal(5))),
+    (
+        "By the hour",
+        "tiered",
+        RuleDefinition(tiers=[Tier(up_to_hours=100, rate=Decimal(4)), Tier(up_to_hours=None, rate=Decimal("2.5"))]),
+    ),
+    (
+        "Cheaper at night",
+        "time-based",
+        RuleDefinition(rate=Decimal(4), windows=[TimeWindow(start="22:00", end="06:00", rate=Decimal("1.5"))]),
+    ),
+)
+_PLANS = (
+    ("Trial", 0, 7, 10, "Small", None),
+    ("Basic", 990, 30, 100, "Small", "By the hour"),
+    ("Plus", 1990, 30, 300, "Medium", "Cheaper at night"),
+    ("Unlimited", 4990, 30, 744, "Large", None),
+    ("Flex", 490, 30, 0, None, "By the start"),
+)
+"""Name, price, days, hours included, template of its devices, rule of what is beyond."""
+_TAXES = (("DE", "19"), ("ES", "21"), ("FR", "20"))
+COUPON = "WELCOME"
 _CATEGORIES = ("games", "social", "tools", "video", "finance")
 _HELD: tuple[DeviceState, ...] = ("running", "running", "running", "stopped", "stopped", "stopped", "allocated")
 _ORDER_WAYS: tuple[tuple[str, ...], ...] = (
@@ -41,7 +67,7 @@ _ORDER_WAYS: tuple[tuple[str, ...], ...] = (
     ("pending", "provisioning", "paid", "completed"),
     ("pending", "cancelled"),
     ("pending", "expired"),
-    ("pending",),
+    ("pending", "provisioning", "compensating", "failed"),
 )
 
 
@@ -59,6 +85,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     orders: list[SeedOrder]
     runs: list[SeedRun]
     balances: list[SeedBalance]
+    sales: Sales
 
 
 class Builder:
@@ -76,7 +103,19 @@ class Builder:
         templates = list(self._templates())
         devices = list(self._devices(tenants, customers, nodes, templates))
         apps = list(self._apps())
-        plans = list(self._plans())
+        rules = list(self._rules())
+        plans = list(self._plans(rules, templates))
+        orders = list(self._orders(customers, devices, plans))
+        payments = dict[UUID, list[SeedPayment]]()
+        for order in orders:
+            if order.payment_id is not None:
+                payments.setdefault(order.user.id, []).append(_payment(order, order.payment_id))
+        sales = Sales(
+            rules=rules,
+            tax_rates=list(self._tax_rates()),
+            coupons=[SeedCoupon(id=self._id(), code=COUPON, percent=20, created_at=self._begin)],
+            subscriptions=[self._subscription(order) for order in orders if order.steps[-1].state == "completed"],
+        )
         return Dataset(
             tenants=tenants,
             users=users,
@@ -86,9 +125,10 @@ class Builder:
             apps=apps,
             installations=list(self._installations(devices, apps)),
             plans=plans,
-            orders=list(self._orders(customers, devices, plans)),
+            orders=orders,
             runs=list(self._runs(devices)),
-            balances=[self._balance(user) for user in customers],
+            balances=[self._balance(user, payments.get(user.id, [])) for user in customers],
+            sales=sales,
         )
 
     def _id(self) -> UUID:
@@ -217,10 +257,34 @@ class Builder:
                     installed_at=installed,
                 )
 
-    def _plans(self) -> Iterator[SeedPlan]:
-        for name, price, days, hours in _PLANS:
+    def _rules(self) -> Iterator[SeedRule]:
+        for name, kind, definition in _RULES:
+            yield SeedRule(id=self._id(), name=name, kind=kind, definition=definition, created_at=self._begin)
+
+    def _tax_rates(self) -> Iterator[SeedTaxRate]:
+        for country, percent in _TAXES:
+            yield SeedTaxRate(
+                id=self._id(),
+                country=country,
+                name="VAT",
+                percent=Decimal(percent),
+                valid_from=date(2020, 1, 1),
+                created_at=self._begin,
+            )
+
+    def _plans(self, rules: Sequence[SeedRule], templates: Sequence[SeedTemplate]) -> Iterator[SeedPlan]:
+        rule_ids = {rule.name: rule.id for rule in rules}
+        template_ids = {template.name: template.id for template in templates}
+        for name, price, days, hours, template, rule in _PLANS:
             yield SeedPlan(
-                id=self._id(), name=name, price=price, period_days=days, included_hours=hours, created_at=self._begin
+                id=self._id(),
+                name=name,
+                price=price,
+                period_days=days,
+                included_hours=hours,
+                created_at=self._begin,
+                template_id=template_ids[template] if template else None,
+                rule_id=rule_ids[rule] if rule else None,
             )
 
     def _orders(
@@ -232,7 +296,8 @@ class Builder:
                 yield self._order(by_id[device.owner.id], device, self._random.choice(plans))
 
     def _order(self, customer: SeedUser, device: SeedDevice, plan: SeedPlan) -> SeedOrder:
-        begun = self._ago(DAYS, 1)
+        # Early enough to be in its first period: what came after it is not made up.
+        begun = self._ago(min(DAYS, plan.period_days) - 1, 1)
         way = self._random.choice(_ORDER_WAYS)
         return SeedOrder(
             id=self._id(),
@@ -240,10 +305,25 @@ class Builder:
             user=SeedName(id=customer.id, name=customer.name, email=customer.email, version=FIRST_VERSION),
             device=SeedName(id=device.id, name=device.name, version=FIRST_VERSION),
             plan=plan,
+            payment_id=self._id() if way[-1] == "completed" else None,
             steps=[
                 SeedStep(state=state, at=begun + timedelta(seconds=40 * place))  # pyright: ignore[reportArgumentType]
                 for place, state in enumerate(way)
             ],
+        )
+
+    def _subscription(self, order: SeedOrder) -> SeedSubscription:
+        assert order.device is not None
+        return SeedSubscription(
+            id=self._id(),
+            order_id=order.id,
+            tenant_id=order.tenant_id,
+            user_id=order.user.id,
+            device_id=order.device.id,
+            plan_id=order.plan.id,
+            price=order.plan.price,
+            period_days=order.plan.period_days,
+            begun_at=order.steps[-1].at,
         )
 
     def _runs(self, devices: Sequence[SeedDevice]) -> Iterator[SeedRun]:
@@ -268,13 +348,25 @@ class Builder:
             stopped_at=stopped,
         )
 
-    def _balance(self, user: SeedUser) -> SeedBalance:
+    def _balance(self, user: SeedUser, paid: list[SeedPayment]) -> SeedBalance:
         return SeedBalance(
             user_id=user.id,
             tenant_id=user.tenant_id,
             available=self._random.randint(0, 20_000),
-            updated_at=self._now,
+            opened_at=self._begin,
+            paid=paid,
         )
+
+
+def _payment(order: SeedOrder, payment_id: UUID) -> SeedPayment:
+    return SeedPayment(
+        id=payment_id,
+        tenant_id=order.tenant_id,
+        user_id=order.user.id,
+        order_id=order.id,
+        amount=order.plan.price,
+        at=order.steps[-1].at,
+    )
 
 
 def _owner(user: SeedUser) -> SeedOwner:

@@ -73,7 +73,14 @@ async def _fill(database: Database, data: Dataset) -> None:
     elif database.service == "app":
         await app_seed.seed(database, apps=data.apps, installations=data.installations)
     else:
-        await billing_seed.seed(database, plans=data.plans, orders=data.orders, runs=data.runs, balances=data.balances)
+        await billing_seed.seed(
+            database,
+            plans=data.plans,
+            orders=data.orders,
+            runs=data.runs,
+            balances=data.balances,
+            sales=data.sales,
+        )
 
 
 async def _start(database: Database, data: Dataset, device_ids: Sequence[UUID]) -> None:

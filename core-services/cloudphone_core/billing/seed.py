@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,7 @@ from cloudphone_shared.contracts.ledger import TransferKind, TransferState
 from cloudphone_shared.database import Database, bump, copy_rows
 from cloudphone_shared.ids import uuid7
 
+from . import seed_payments
 from .ledger.models import AccountRow, TransferRow
 from .ledger.transfers import Account, Posting, of_tenant, wallet
 from .models import CopyRow, UsageRow
@@ -20,6 +21,8 @@ from .orders import facts
 from .orders.fold import STATES, Folded, Happened, fold
 from .orders.models import OrderEventRow, OrderRow
 from .plans.models import PlanRow, PlanVersionRow
+from .seed_payments import SeedPayment
+from .seed_sales import Sales, begun, terms, touched
 
 
 class SeedPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +57,8 @@ class SeedStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeedOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """At the plan's price. `steps` begin with pending and follow the order's table; the last one is its state."""
+    """At the plan's price, from the wallet. `steps` begin with pending and follow the order's table; the last one is
+    its state."""
 
     id: UUID
     tenant_id: UUID
@@ -62,6 +66,7 @@ class SeedOrder(msgspec.Struct, frozen=True, kw_only=True):
     plan: SeedPlan
     steps: Sequence[SeedStep]
     device: SeedName | None = None
+    payment_id: UUID | None = None
 
 
 class SeedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,14 +82,15 @@ class SeedRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeedBalance(msgspec.Struct, frozen=True, kw_only=True):
-    """`available` and `held` in minor units: an opening transfer of both, and what is held of it."""
+    """`available` and `held` in minor units: what an opening transfer at `opened_at` brought, less what was `paid`."""
 
     user_id: UUID
     tenant_id: UUID
     available: int
-    updated_at: datetime
+    opened_at: datetime
     held: int = 0
     currency: str = "USD"
+    paid: Sequence[SeedPayment] = ()
 
 
 async def seed(
@@ -94,14 +100,18 @@ async def seed(
     orders: Sequence[SeedOrder],
     runs: Sequence[SeedRun],
     balances: Sequence[SeedBalance],
+    sales: Sales = Sales(),  # noqa: B008
 ) -> None:
     """In one transaction, into a schema that has none of them yet."""
     rows: list[tuple[type[Any], list[dict[str, Any]]]] = [
+        *terms(sales),
         (PlanRow, [{**msgspec.structs.asdict(plan), "revision": 1} for plan in plans]),
         (PlanVersionRow, [_version(plan) for plan in plans]),
         (CopyRow, list(_copies(orders))),
         (OrderRow, [_order(order) for order in orders]),
         (OrderEventRow, [event for order in orders for event in _events(order)]),
+        *begun(sales),
+        *seed_payments.rows([payment for balance in balances for payment in balance.paid]),
         (UsageRow, [_run(run) for run in runs]),
         (AccountRow, list(_accounts(balances))),
         (TransferRow, [row for balance in balances for row in _transfers(balance)]),
@@ -109,7 +119,7 @@ async def seed(
     async with database.writing() as session:
         for table, values in rows:
             await copy_rows(session, table, values)
-        await bump(session, *_entities(plans, orders, runs, balances))
+        await bump(session, *_entities(plans, orders, runs, balances), *touched(sales))
 
 
 def _run(run: SeedRun) -> dict[str, Any]:
@@ -169,7 +179,7 @@ def _placed(order: SeedOrder) -> facts.Placed:
         currency=order.plan.currency,
         coupon_code=None,
         payment_method="wallet",
-        payment_id=None,
+        payment_id=order.payment_id,
         saga_id=None,
         auto_renew=False,
         device_id=order.device.id if order.device else None,
@@ -199,12 +209,22 @@ def _copies(orders: Iterable[SeedOrder]) -> Iterable[dict[str, Any]]:
         yield {"entity": entity, "version": known.version, "name": known.name, "email": known.email}
 
 
+class _Move(NamedTuple):
+    key: str
+    kind: TransferKind
+    state: TransferState
+    postings: Sequence[Posting]
+    at: datetime
+    reason: str
+    reference: str | None = None
+
+
 def _accounts(balances: Sequence[SeedBalance]) -> Iterator[dict[str, Any]]:
     opened: dict[Account, datetime] = {}
     for balance in balances:
-        for _, _, postings in _moves(balance):
-            for account, _ in postings:
-                opened[account] = min(opened.get(account, balance.updated_at), balance.updated_at)
+        for move in _moves(balance):
+            for account, _ in move.postings:
+                opened[account] = min(opened.get(account, move.at), move.at)
     for account, at in opened.items():
         balance = 0 if account.owner_id else None
         yield {"id": account.id, **account._asdict(), "balance": balance, "opened_at": at, "updated_at": at}
@@ -212,32 +232,49 @@ def _accounts(balances: Sequence[SeedBalance]) -> Iterator[dict[str, Any]]:
 
 def _transfers(balance: SeedBalance) -> Iterator[dict[str, Any]]:
     """Booked by the table's own triggers, as any others are."""
-    for kind, state, postings in _moves(balance):
+    for move in _moves(balance):
         yield {
             "id": uuid7(),
             "tenant_id": balance.tenant_id,
-            "key": f"{kind}:{balance.user_id}:{balance.currency}",
-            "kind": kind,
-            "state": state,
+            "key": move.key,
+            "kind": move.kind,
+            "state": move.state,
             "currency": balance.currency,
             "user_id": balance.user_id,
-            "account_ids": [account.id for account, _ in postings],
-            "amounts": [amount for _, amount in postings],
-            "reason": "balance at the beginning" if kind == "opening" else "held at the beginning",
+            "account_ids": [account.id for account, _ in move.postings],
+            "amounts": [amount for _, amount in move.postings],
+            "reason": move.reason,
+            "reference": move.reference,
             "actor": "seed",
-            "created_at": balance.updated_at,
-            "settled_at": balance.updated_at if state == "posted" else None,
+            "created_at": move.at,
+            "settled_at": move.at if move.state == "posted" else None,
         }
 
 
-def _moves(balance: SeedBalance) -> Iterator[tuple[TransferKind, TransferState, list[Posting]]]:
+def _moves(balance: SeedBalance) -> Iterator[_Move]:
+    """In the order of their times."""
     of_user = wallet(balance.tenant_id, balance.user_id, balance.currency)
-    total = balance.available + balance.held
     opening = of_tenant(balance.tenant_id, "opening", balance.currency)
-    yield "opening", "posted", [Posting(of_user, total), Posting(opening, -total)]
+    revenue = of_tenant(balance.tenant_id, "revenue", balance.currency)
+    total = balance.available + balance.held + sum(payment.amount for payment in balance.paid)
+    yield _Move(
+        f"opening:{balance.user_id}:{balance.currency}",
+        "opening",
+        "posted",
+        [Posting(of_user, total), Posting(opening, -total)],
+        balance.opened_at,
+        "balance at the beginning",
+    )
+    for payment in sorted(balance.paid, key=lambda payment: payment.at):
+        if payment.amount:
+            order = f"order:{payment.order_id}"
+            postings = [Posting(of_user, -payment.amount), Posting(revenue, payment.amount)]
+            yield _Move(order, "purchase", "posted", postings, payment.at, "demo data", order)
     if balance.held:
-        revenue = of_tenant(balance.tenant_id, "revenue", balance.currency)
-        yield "purchase", "pending", [Posting(of_user, -balance.held), Posting(revenue, balance.held)]
+        postings = [Posting(of_user, -balance.held), Posting(revenue, balance.held)]
+        yield _Move(
+            f"purchase:{balance.user_id}", "purchase", "pending", postings, balance.opened_at, "held at the beginning"
+        )
 
 
 def _entities(

@@ -36,7 +36,7 @@ async def test_seeded_rows_are_read_and_changed_like_any_others(world: World) ->
         )
         for n in range(4)
     ]
-    balance = SeedBalance(user_id=user.id, tenant_id=world.acme, available=700, held=50, updated_at=AT)
+    balance = SeedBalance(user_id=user.id, tenant_id=world.acme, available=700, held=50, opened_at=AT)
     await seed(world.database, plans=[plan], orders=[order], runs=runs, balances=[balance])
 
     shown = await world.ok("GET", f"/v1/orders/{order.id}", world.as_ana)
