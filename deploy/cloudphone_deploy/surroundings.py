@@ -20,6 +20,7 @@ from cloudphone_shared.settings import (
     Databases,
     Devices,
     Front,
+    Invoicing,
     Limits,
     Network,
     Payments,
@@ -54,6 +55,7 @@ SETTINGS = (
     Scheduling,
     Payments,
     CardProviderSettings,
+    Invoicing,
 )
 _CARD = {"CLOUDPHONE_CARD_API_URL", "CLOUDPHONE_CARD_API_KEY", "CLOUDPHONE_CARD_WEBHOOK_SECRETS"}
 

@@ -286,6 +286,13 @@ class Payments(msgspec.Struct, frozen=True, kw_only=True):
         _default(self, "checkout_return_url", f"http://127.0.0.1:{self.port_base + PORTS['bff-user']}/payments/return")
 
 
+class Invoicing(msgspec.Struct, frozen=True, kw_only=True):
+    """`invoice_fonts`: font files (TrueType, OpenType, collections) that invoices are set in, in the order in which
+    they are tried for each character; none: those that the system has in the usual places."""
+
+    invoice_fonts: list[str] = []
+
+
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """One setting as it stands. `value` has secrets hidden; `problem` is what keeps it from being read, or None."""
 

@@ -30,6 +30,7 @@ from .bill_to import Customer, names_of
 from .issuing import open_drafts
 from .lines import Draft, tax_totals
 from .models import InvoiceLineRow, InvoiceRow
+from .pdf import Printed
 
 _SORTS = Sorts(
     {
@@ -98,6 +99,21 @@ async def invoice(session: AsyncSession, caller: Caller, invoice_id: UUID) -> An
         version=shown[entity],
     )
     return Answer(data=contract, entities=shown)
+
+
+async def printed(session: AsyncSession, caller: Caller, invoice_id: UUID) -> Printed:
+    """Raises NotFound for one outside the caller's data scope."""
+    answer = await invoice(session, caller, invoice_id)
+    row = await visible(session, caller, invoice_id)
+    corrected = await session.get(InvoiceRow, row.corrects) if row.corrects else None
+    return Printed(
+        invoice=answer.data,
+        seller=row.seller["name"],
+        seller_tax_number=row.seller["tax_number"],
+        seller_country=row.seller["country"],
+        corrected=corrected and corrected.number,
+        reason=row.reason,
+    )
 
 
 async def visible(session: AsyncSession, caller: Caller, invoice_id: UUID) -> InvoiceRow:

@@ -1,11 +1,15 @@
 """Invoices over HTTP, in URL order."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from functools import cache
 from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Request, Response, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.auth import Caller
@@ -30,14 +34,20 @@ from cloudphone_shared.database.idempotency import Reply
 from cloudphone_shared.errors import Invalid, NotFound
 from cloudphone_shared.http.app import requires
 from cloudphone_shared.http.lists import ListQuery, only_parameters
+from cloudphone_shared.http.streams import PIECE_BYTES
+from cloudphone_shared.settings import Invoicing, load
 
 from .. import owners
 from ..handling import Key, Stand, TenantId, UserId, Who, created, once, tagged
 from . import bill_to, crediting, issuing, reads, settling
 from .bill_to import Customer
+from .fonts import Fonts
+from .pdf import pdf
+from .table import table
 
 Country = Annotated[str | None, QueryParameter(name="country")]
 InState = Annotated[InvoiceState | None, QueryParameter(name="state")]
+_PRINTING = asyncio.Semaphore(1)
 OfKind = Annotated[InvoiceKind | None, QueryParameter(name="kind")]
 
 
@@ -81,6 +91,29 @@ async def issue_invoices(
 async def get_invoice(invoice_id: FromPath[UUID], billing: Stand, caller: Who) -> Response[Answer[Invoice]]:
     async with billing.database.reading() as session:
         return tagged(await reads.invoice(session, caller, invoice_id))
+
+
+@get("/v1/invoices/{invoice_id:uuid}/pdf", guards=[requires("invoices:read")])
+async def get_pdf(invoice_id: FromPath[UUID], billing: Stand, caller: Who) -> Stream:
+    async with billing.database.reading() as session:
+        printed = await reads.printed(session, caller, invoice_id)
+    # One after another: each takes a core for as long as it takes.
+    async with _PRINTING:
+        body = await asyncio.to_thread(pdf, printed, _fonts())
+    return Stream(_pieces(body), media_type="application/pdf", headers=_named(f"{printed.invoice.number}.pdf"))
+
+
+@get("/v1/invoices/{invoice_id:uuid}/csv", guards=[requires("invoices:read")])
+async def get_csv(invoice_id: FromPath[UUID], billing: Stand, caller: Who) -> Stream:
+    async with billing.database.reading() as session:
+        row = await reads.visible(session, caller, invoice_id)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        async with billing.database.reading() as session:
+            async for piece in table(row.number, row.currency, reads.lines_of(session, invoice_id)):
+                yield piece
+
+    return Stream(pieces(), media_type="text/csv; charset=utf-8", headers=_named(f"{row.number}.csv"))
 
 
 @post("/v1/invoices/{invoice_id:uuid}/credit-notes", guards=[requires("invoices:manage")])
@@ -172,9 +205,23 @@ async def set_terms(
 
 
 INVOICES = [
-    list_invoices, issue_invoices, get_invoice, credit_invoice, pay_invoice, preview_invoices,
+    list_invoices, issue_invoices, get_invoice, get_pdf, get_csv, credit_invoice, pay_invoice, preview_invoices,
     get_bill_to, set_bill_to, list_tax_rates, create_tax_rate, get_terms, set_terms,
 ]  # fmt: skip
+
+
+@cache
+def _fonts() -> Fonts:
+    return Fonts(load(Invoicing).invoice_fonts)
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), PIECE_BYTES):
+        yield body[start : start + PIECE_BYTES]
+
+
+def _named(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
 
 
 async def _visible(billing: Stand, caller: Caller, user_id: UUID) -> Customer:

@@ -11,8 +11,13 @@ _DECIMALS = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "ISK": 0, "BHD": 3, "KWD": 
 
 def money(amount: int, currency: str) -> str:
     """Such as `19.99 USD`."""
+    return f"{decimal_of(amount, currency)} {currency}"
+
+
+def decimal_of(amount: int, currency: str) -> str:
+    """Such as `19.99`."""
     decimals = _DECIMALS.get(currency, 2)
-    return f"{Decimal(amount).scaleb(-decimals):.{decimals}f} {currency}"
+    return f"{Decimal(amount).scaleb(-decimals):.{decimals}f}"
 
 
 def says(fact: Fact, *, reason: str, plan_name: str, currency: str) -> str:
