@@ -15,6 +15,15 @@ from cloudphone_shared.settings import BusSettings, load
 from cloudphone_shared.settings import Payments as PaymentSettings
 
 from ..opening import open_clients, open_database
+from .invoices.rounds import (
+    TIMING,
+    Timing,
+    credit_refunds,
+    freeze_for_overdue,
+    issue_last_month,
+    settle_from_wallets,
+    warn_of_overdue,
+)
 from .main import NAME
 from .open_runs import PATIENCE, Patience, ask_about_open_runs
 from .payments.reconciliation import reconcile_yesterday
@@ -41,6 +50,7 @@ async def run(
     core: CoreClients | None = None,
     payments: Payments | None = None,
     patience: Patience = PATIENCE,
+    timing: Timing = TIMING,
     round_seconds: float = ROUND_SECONDS,
     rating_seconds: float = RATING_SECONDS,
     payment_seconds: float = PAYMENT_SECONDS,
@@ -60,6 +70,11 @@ async def run(
             work.create_task(Relay(database, bus, service=NAME).run())
             work.create_task(_every(round_seconds, lambda: ask_about_open_runs(database, core, now(), patience)))
             work.create_task(_every(round_seconds, lambda: give_up_waiting(database, now())))
+            work.create_task(_every(round_seconds, lambda: issue_last_month(database, now(), timing)))
+            work.create_task(_every(round_seconds, lambda: credit_refunds(database, now())))
+            work.create_task(_every(round_seconds, lambda: settle_from_wallets(database, now())))
+            work.create_task(_every(round_seconds, lambda: warn_of_overdue(database, now())))
+            work.create_task(_every(round_seconds, lambda: freeze_for_overdue(database, now())))
             work.create_task(_every(rating_seconds, lambda: rate_due(database)))
             work.create_task(_every(rating_seconds, lambda: check_budgets(database, now())))
             work.create_task(_every(rating_seconds, lambda: tell_low_balances(database, now())))

@@ -13,6 +13,7 @@ from cloudphone_core.billing.payments import wallet
 from cloudphone_core.billing.payments.models import PaymentRow
 from cloudphone_core.billing.payments.refunds import request_refund
 from cloudphone_core.billing.payments.service import PaidOrder, open_payment
+from cloudphone_shared.contracts.device import Device
 from cloudphone_shared.contracts.user import User
 from cloudphone_shared.ids import uuid7
 from tests.core.billing.conftest import World
@@ -44,10 +45,30 @@ class Shopper:
                 at=self.world.now,
             )
 
-    async def buy(self, price: int, *, coupon: str | None = None) -> UUID:
+    async def subscribe(self, device_id: UUID, *, rate: str | int, hours: int = 0, price: int = 0) -> UUID:
+        """To a device, with `hours` in the plan and an hour beyond them at `rate`."""
+        rule = {
+            "name": "By the hour", "kind": "tiered", "currency": self.currency,
+            "definition": {"tiers": [{"upToHours": None, "rate": str(rate)}]}, "validFrom": self.world.hour(-9999),
+        }  # fmt: skip
+        rule_id = (await self.world.ok("POST", "/v1/billing-rules", self.world.admin, rule))["data"]["id"]
+        device = self.world.owners.device(self.user.tenant_id, self.id, id=device_id)
+        return await self.buy(price, device=device, ruleId=rule_id, includedHours=hours)
+
+    async def run(self, device_id: UUID, start: float, stop: float, **fields: object) -> dict[str, Any]:
+        """From and to hours from now: time has to pass before it is told."""
+        self.world.now += timedelta(hours=stop)
+        told = await self.world.run(device_id, self.id, start - stop, 0, **fields)
+        self.world.now -= timedelta(hours=stop)
+        return told
+
+    async def buy(
+        self, price: int, *, coupon: str | None = None, device: Device | None = None, **terms: object
+    ) -> UUID:
         """The order; its money comes from the wallet, which is filled for it."""
-        plan = await self.world.plan(price=price, currency=self.currency)
-        await self.recharge(price or 1)
+        plan = await self.world.plan(price=price, currency=self.currency, **terms)
+        if price:
+            await self.recharge(price)
         order_id, payment_id, now = uuid7(), uuid7(), self.world.now
         async with self.world.database.writing() as session:
             order = await orders.place(
@@ -56,7 +77,7 @@ class Shopper:
                 saga_id=None,
                 plan_id=UUID(plan["id"]),
                 user=self.user,
-                device=None,
+                device=device,
                 coupon_code=coupon,
                 payment_method="wallet",
                 auto_renew=False,

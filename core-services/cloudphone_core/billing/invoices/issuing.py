@@ -19,6 +19,7 @@ from cloudphone_shared.ids import uuid7
 
 from ..ledger import transfers
 from ..ledger.transfers import Posting
+from ..rating.charges import claim
 from .bill_to import Customer, bill_to, terms_of
 from .lines import Draft, Line, drafts
 from .models import InvoiceLineRow, InvoiceRow
@@ -26,7 +27,7 @@ from .numbers import next_number
 from .settling import left_of, state_of
 from .sources import bought_by
 from .taxes import rate_for
-from .usage import put_on_lines, used_by
+from .usage import used_by
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -71,7 +72,7 @@ async def _issue(
 ) -> InvoiceRow:
     invoice_id = uuid7()
     await write_lines(session, invoice_id, draft.lines)
-    await put_on_lines(session, invoice_id, {number: ids for number, ids in enumerate(draft.charge_ids, 1) if ids})
+    await claim(session, invoice_id, {number: ids for number, ids in enumerate(draft.charge_ids, 1) if ids})
     due_at = occasion.at + timedelta(days=terms.days_to_pay)
     invoice = await numbered(
         session,

@@ -3,10 +3,11 @@ invoice's lock."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, false, select
+from sqlalchemy import ColumnElement, false, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
@@ -20,12 +21,16 @@ from cloudphone_shared.contracts.invoice import (
     InvoicePreview,
     InvoiceState,
     InvoiceSummary,
+    LineCharges,
 )
 from cloudphone_shared.database.pagination import Cursors, Sorts, containing, equal, page
 from cloudphone_shared.database.versions import versions_of
 from cloudphone_shared.errors import NotFound
 from cloudphone_shared.http.lists import ListQuery
 
+from ..rating.models import ChargeRow
+from ..rating.queries import charge_of
+from ..rating.rate import shown
 from .bill_to import Customer, names_of
 from .issuing import open_drafts
 from .lines import Draft, tax_totals
@@ -43,6 +48,7 @@ _SORTS = Sorts(
     tiebreak=InvoiceRow.id,
     default="-issuedAt",
 )
+_CHARGES = Sorts({"startedAt": ChargeRow.started_at}, tiebreak=ChargeRow.id, default="startedAt")
 
 
 class InvoiceFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +138,38 @@ async def lines_of(session: AsyncSession, invoice_id: UUID) -> AsyncIterator[Inv
     async for some in rows.partitions(1000):
         for each in some:
             yield InvoiceLine(**each._mapping)  # pyright: ignore[reportPrivateUsage]
+
+
+async def line_charges(
+    session: AsyncSession, caller: Caller, invoice_id: UUID, number: int, asked: ListQuery, cursors: Cursors
+) -> Answer[LineCharges]:
+    """The charges of a line of usage; none for an order's. Raises NotFound, InvalidCursor."""
+    await visible(session, caller, invoice_id)
+    amount = await session.scalar(
+        select(InvoiceLineRow.amount).where(InvoiceLineRow.invoice_id == invoice_id, InvoiceLineRow.number == number)
+    )
+    if amount is None:
+        raise NotFound(f"The invoice has no line {number}")
+    on_line = ChargeRow.invoice_id == invoice_id, ChargeRow.line_number == number
+    worth = await session.scalar(select(func.coalesce(func.sum(ChargeRow.worth), 0)).where(*on_line))
+    found = await page(
+        session,
+        select(ChargeRow).where(*on_line),
+        _CHARGES.parse(asked.sort),
+        cursors=cursors,
+        scope=f"charges of {invoice_id} {number}",
+        cursor=asked.cursor,
+        limit=asked.limit,
+    )
+    charges = LineCharges(
+        invoice_id=invoice_id,
+        number=number,
+        exact=shown(Decimal(worth or 0)),
+        amount=amount,
+        charges=[charge_of(row) for row in found.items],
+        next_cursor=found.next_cursor,
+    )
+    return Answer(data=charges, entities=await versions_of(session, entities.invoice(invoice_id)))
 
 
 async def preview(session: AsyncSession, who: Customer, at: datetime) -> Answer[list[InvoicePreview]]:

@@ -19,12 +19,14 @@ from ..ledger.models import AccountRow
 from ..orders.models import OrderRow
 from ..payments.models import RefundRow
 from ..periods import month_of
+from ..rating.models import ChargeRow
 from . import settling
 from .bill_to import customer
 from .crediting import credit_refund
 from .issuing import Occasion, issue
 from .models import InvoiceLineRow, InvoiceRow, InvoiceRunRow
 from .sources import TAKEN, given_back, not_invoiced, paid_at, refund_not_invoiced
+from .usage import unrated, waiting_for_usage
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -166,7 +168,10 @@ async def _waiting(database: Database, month: date, end: datetime, after: UUID |
         not_invoiced(),
         *_still_without(OrderRow.user_id, OrderRow.currency, month, after),
     )
-    both = union(ordered).subquery()
+    used: Select[UUID, UUID] = select(ChargeRow.tenant_id, ChargeRow.user_id).where(
+        *waiting_for_usage(end), *_still_without(ChargeRow.user_id, ChargeRow.currency, month, after)
+    )
+    both = union(ordered, used).subquery()
     async with database.reading() as session:
         return (await session.execute(select(*both.c).order_by(both.c.user_id).limit(BATCH))).all()
 
@@ -190,7 +195,8 @@ async def _finished(database: Database, month: date, now: datetime) -> bool:
 
 
 async def _finish(database: Database, month: date, end: datetime, now: datetime) -> None:
-    done = update(InvoiceRunRow).where(InvoiceRunRow.month == month, InvoiceRunRow.finished_at.is_(None))
+    """Unless some usage of the month is yet to be rated."""
+    done = update(InvoiceRunRow).where(InvoiceRunRow.month == month, InvoiceRunRow.finished_at.is_(None), ~unrated(end))
     async with database.writing() as session:
         await session.execute(done.values(finished_at=now))
 

@@ -26,6 +26,7 @@ from cloudphone_shared.contracts.invoice import (
     InvoiceSummary,
     InvoiceTerms,
     InvoiceTermsSet,
+    LineCharges,
     TaxRate,
     TaxRateCreate,
 )
@@ -114,6 +115,18 @@ async def get_csv(invoice_id: FromPath[UUID], billing: Stand, caller: Who) -> St
                 yield piece
 
     return Stream(pieces(), media_type="text/csv; charset=utf-8", headers=_named(f"{row.number}.csv"))
+
+
+@get("/v1/invoices/{invoice_id:uuid}/lines/{number:int}/charges", guards=[requires("invoices:read"), only_parameters()])
+async def list_charges(
+    invoice_id: FromPath[UUID],
+    number: FromPath[int],
+    billing: Stand,
+    caller: Who,
+    asked: NamedDependency[ListQuery],
+) -> Answer[LineCharges]:
+    async with billing.database.reading() as session:
+        return await reads.line_charges(session, caller, invoice_id, number, asked, billing.cursors)
 
 
 @post("/v1/invoices/{invoice_id:uuid}/credit-notes", guards=[requires("invoices:manage")])
@@ -205,7 +218,8 @@ async def set_terms(
 
 
 INVOICES = [
-    list_invoices, issue_invoices, get_invoice, get_pdf, get_csv, credit_invoice, pay_invoice, preview_invoices,
+    list_invoices, issue_invoices, get_invoice, get_pdf, get_csv, list_charges, credit_invoice, pay_invoice,
+    preview_invoices,
     get_bill_to, set_bill_to, list_tax_rates, create_tax_rate, get_terms, set_terms,
 ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, any_, delete, literal, select, text, update
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, any_, delete, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
@@ -101,17 +101,25 @@ async def open_charges(session: AsyncSession, user_id: UUID, until: datetime) ->
     return (await session.scalars(statement, execution_options={"populate_existing": True})).all()
 
 
-async def claim(session: AsyncSession, charge_ids: Sequence[int], invoice_id: UUID, line_number: int) -> None:
-    """Puts charges that `open_charges` gave on a line. Raises Conflict where one is on an invoice already."""
-    on_it = (
-        update(ChargeRow)
-        .where(_among(ChargeRow.id, charge_ids), ChargeRow.invoice_id.is_(None))
-        .values(invoice_id=invoice_id, line_number=line_number)
-        .execution_options(synchronize_session=False)
-    )
-    result: Any = await session.execute(on_it)
-    if result.rowcount != len(set(charge_ids)):
+async def claim(session: AsyncSession, invoice_id: UUID, lines: Mapping[int, Sequence[int]]) -> None:
+    """Puts charges that `open_charges` gave on an invoice: `lines` has their ids by the number of their line.
+
+    Raises Conflict where one is on an invoice already.
+    """
+    charges = [charge_id for ids in lines.values() for charge_id in ids]
+    if not charges:
+        return
+    numbers = [number for number, ids in lines.items() for _ in ids]
+    result: Any = await session.execute(_CLAIM, {"invoice": invoice_id, "charges": charges, "numbers": numbers})
+    if result.rowcount != len(charges):
         raise Conflict("A charge is on an invoice already")
+
+
+_CLAIM = text("""
+    UPDATE billing.charges AS c SET invoice_id = :invoice, line_number = l.number
+    FROM unnest(CAST(:charges AS bigint[]), CAST(:numbers AS bigint[])) AS l (charge_id, number)
+    WHERE c.id = l.charge_id AND c.invoice_id IS NULL
+""")
 
 
 async def rate_due(session: AsyncSession, batch: int = BATCH) -> int:

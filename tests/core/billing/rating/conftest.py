@@ -68,7 +68,7 @@ class Rated:
         async with self.world.database.writing() as session:
             found = await charges.open_charges(session, user_id, until or self.world.now + timedelta(days=99))
             if found:
-                await charges.claim(session, [one.id for one in found], uuid7(), 1)
+                await charges.claim(session, uuid7(), {1: [one.id for one in found]})
             return worth(found)
 
     async def sql(self, statement: str, **parameters: object) -> None:

@@ -82,10 +82,10 @@ async def test_a_charge_is_claimed_once_and_then_never_changes(rated: Rated) -> 
     async with rated.world.database.writing() as session:
         found = await charges.open_charges(session, rated.world.ana.id, rated.world.now)
         ids = [row.id for row in found]
-        await charges.claim(session, ids, uuid7(), 1)
+        await charges.claim(session, uuid7(), {1: ids})
     with pytest.raises(Conflict):
         async with rated.world.database.writing() as session:
-            await charges.claim(session, ids, uuid7(), 1)
+            await charges.claim(session, uuid7(), {1: ids})
     for statement in (
         "UPDATE billing.charges SET worth = 0 WHERE device_id = :device",
         "UPDATE billing.charges SET invoice_id = NULL, line_number = NULL WHERE device_id = :device",
