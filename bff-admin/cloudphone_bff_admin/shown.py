@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from cloudphone_shared.contracts import Contract
-from cloudphone_shared.contracts.billing import Order, OrderEvent, OrderState, OrderSummary
+from cloudphone_shared.contracts.billing import Order, OrderEvent, OrderKind, OrderState, OrderSummary
 from cloudphone_shared.contracts.device import (
     Device,
     DeviceState,
@@ -19,6 +19,7 @@ from cloudphone_shared.contracts.device import (
     Provider,
     TemplateSummary,
 )
+from cloudphone_shared.contracts.purchase import PaymentMethod, Subscription
 
 
 class ShownDevice(Contract, frozen=True, kw_only=True):
@@ -68,19 +69,32 @@ class ShownDeviceSummary(Contract, frozen=True, kw_only=True):
 
 
 class ShownOrder(Contract, frozen=True, kw_only=True):
-    """`amount` in minor units. `version` is the order's own, as `"v<version>"` in If-Match."""
+    """`amount` in minor units: `list_price` - `discount`, `tax` contained; `refunded` of it went back. `version` is the
+    order's own, as `"v<version>"` in If-Match."""
 
     id: UUID
     tenant_id: UUID
     user_id: UUID
+    kind: OrderKind
     device_id: UUID | None
     plan_id: UUID
+    plan_revision: int
+    list_price: int
+    discount: int
+    tax: int
     amount: int
+    refunded: int
     currency: str
+    coupon_code: str | None
+    payment_method: PaymentMethod
+    payment_id: UUID | None
+    parent_id: UUID | None
+    saga_id: UUID | None
     state: OrderState
     created_at: datetime
     updated_at: datetime
     history: list[OrderEvent]
+    subscription: Subscription | None
     version: int
 
     @staticmethod

@@ -4,14 +4,13 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import get
-from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
-from cloudphone_shared.auth import Caller, passing_on
-from cloudphone_shared.clients import CoreClients
+from cloudphone_shared.auth import passing_on
 from cloudphone_shared.contracts import Page
-from cloudphone_shared.contracts.billing import Plan
-from cloudphone_shared.http.lists import ListQuery, only_parameters
+from cloudphone_shared.contracts.billing import Plan, PlanRevision
+from cloudphone_shared.http.handling import Asked, Core, Who
+from cloudphone_shared.http.lists import only_parameters
 from cloudphone_shared.http.problems import problems
 
 from ..staff import staff
@@ -19,9 +18,9 @@ from ..staff import staff
 
 @get("/admin/plans", tags=["plans"], guards=[staff("plans:read"), only_parameters("active")], responses=problems())
 async def list_plans(
-    core: NamedDependency[CoreClients],
-    caller: NamedDependency[Caller],
-    asked: NamedDependency[ListQuery],
+    core: Core,
+    caller: Who,
+    asked: Asked,
     active: Annotated[bool | None, QueryParameter()] = None,
 ) -> Page[Plan]:
     """Plans: those on sale first, then by name, unless sorted by `name`, `price`, `active` or `createdAt`; `-` before
@@ -30,8 +29,17 @@ async def list_plans(
 
 
 @get("/admin/plans/{plan_id:uuid}", tags=["plans"], guards=[staff("plans:read")], responses=problems(404))
-async def show_plan(
-    plan_id: FromPath[UUID], core: NamedDependency[CoreClients], caller: NamedDependency[Caller]
-) -> Plan:
+async def show_plan(plan_id: FromPath[UUID], core: Core, caller: Who) -> Plan:
     """A plan."""
     return await core.billing.plan(plan_id, bearer=passing_on(caller))
+
+
+@get(
+    "/admin/plans/{plan_id:uuid}/revisions",
+    tags=["plans"],
+    guards=[staff("plans:read"), only_parameters()],
+    responses=problems(404),
+)
+async def list_plan_revisions(plan_id: FromPath[UUID], core: Core, caller: Who, asked: Asked) -> Page[PlanRevision]:
+    """A plan's versions, latest first; each order keeps the one that it was made at."""
+    return await core.billing.plan_revisions(plan_id, asked.listing(), bearer=passing_on(caller))

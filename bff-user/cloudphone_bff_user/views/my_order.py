@@ -1,4 +1,4 @@
-"""One of the caller's orders, with its history, device and plan."""
+"""One of the caller's orders, with its history, device, plan and payment."""
 
 from uuid import UUID
 
@@ -13,16 +13,18 @@ from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.billing import Plan
 
 from ..orders import MyOrder
+from ..payments import MyPayment
 from ..portal import screen
 
 
 class MyOrderFull(Contract, frozen=True, kw_only=True):
-    """`device_name` is null for an order without a device, and while the device service is away; so is `plan` while
-    billing is."""
+    """`device_name` is null for an order without a device, `payment` before there is one; every part but the order
+    may be null while its service is away."""
 
     order: MyOrder
     device_name: str | None
     plan: Plan | None
+    payment: MyPayment | None
 
 
 my_order = View("my:order:{order_id}", MyOrderFull, fresh_for=300, serve_stale_for=3600)
@@ -43,6 +45,11 @@ async def plan(core: CoreClients, order: MyOrder) -> Plan:
     return await core.billing.plan(order.plan_id)
 
 
+@my_order.segment(given=lambda order: order.payment_id)
+async def payment(core: CoreClients, order: MyOrder) -> MyPayment | None:
+    return None if order.payment_id is None else MyPayment.of(await core.billing.payments.one(order.payment_id))
+
+
 @my_order.audience
 def audience(order: MyOrder) -> Audience:
     return Audience(owner=str(order.user_id))
@@ -50,5 +57,5 @@ def audience(order: MyOrder) -> Audience:
 
 @screen("/my/orders/{order_id:uuid}", my_order, "orders:read", tags=["orders"])
 async def show_my_order(order_id: FromPath[UUID], screens: NamedDependency[Screens]) -> ASGIApp:
-    """One of the caller's orders, with its history."""
+    """One of the caller's orders, with its history in words, its plan, payment and subscription."""
     return await screens.show(my_order, order_id=order_id)

@@ -1,4 +1,4 @@
-"""The caller's use: this period per device, and the last thirty days."""
+"""The caller's use: this period per device, the last thirty days, and what it costs so far."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,17 +11,21 @@ from cloudphone_shared.auth import Caller
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts.billing import UsageDay, UserUsage
+from cloudphone_shared.contracts.rating import UserCost
 
 from ..portal import screen
 
 DAYS = 30
+COST_HOLDS_SECONDS = 60
+"""What runs now adds to it."""
 
 
 class MyUsage(Contract, frozen=True, kw_only=True):
-    """`days`: the last 30 UTC days, oldest first."""
+    """`days`: the last 30 UTC days, oldest first. `cost` says as of when, and has the budget if there is one."""
 
     period: UserUsage
     days: list[UsageDay] | None
+    cost: UserCost | None
 
 
 my_usage = View("my:usage:{user_id}", MyUsage, fresh_for=300, serve_stale_for=3600)
@@ -42,6 +46,11 @@ async def days(core: CoreClients, user_id: str) -> list[UsageDay]:
     return await core.billing.usage_days(user_id, days=DAYS)
 
 
+@my_usage.segment(until=lambda cost: cost.as_of.timestamp() + COST_HOLDS_SECONDS)
+async def cost(core: CoreClients, user_id: str) -> UserCost:
+    return await core.billing.rating.cost(user_id)
+
+
 @my_usage.audience
 def audience(period: UserUsage) -> Audience:
     return Audience(owner=str(period.user_id))
@@ -49,5 +58,5 @@ def audience(period: UserUsage) -> Audience:
 
 @screen("/my/usage", my_usage, "usage:read", tags=["usage"])
 async def show_my_usage(caller: NamedDependency[Caller], screens: NamedDependency[Screens]) -> ASGIApp:
-    """Running time of the caller's devices in the present period, and per day."""
+    """Running time of the caller's devices in the present period, per day, and its cost so far."""
     return await screens.show(my_usage, user_id=caller.id)

@@ -1,10 +1,10 @@
 """How a BFF's operations are declared and documented."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from litestar import Response, Router
@@ -17,6 +17,7 @@ from litestar.openapi.spec import (
     OpenAPI,
     OpenAPIFormat,
     OpenAPIMediaType,
+    OpenAPIResponse,
     OpenAPIType,
     Operation,
     RequestBody,
@@ -24,7 +25,7 @@ from litestar.openapi.spec import (
     SecurityScheme,
     Tag,
 )
-from litestar.params import HeaderParameter
+from litestar.params import HeaderParameter, QueryParameter
 from litestar.types import Receive, Scope, Send
 
 from .app import PUBLIC
@@ -71,6 +72,10 @@ OCTETS = {
     200: ResponseSpec(bytes, media_type="application/octet-stream", description="The content", generate_examples=False)
 }
 """For the `responses` of a handler that answers a file."""
+PDF = {200: ResponseSpec(bytes, media_type="application/pdf", description="A PDF", generate_examples=False)}
+CSV = {200: ResponseSpec(bytes, media_type="text/csv", description="A table", generate_examples=False)}
+Form = Annotated[Literal["json", "csv"], QueryParameter(name="format", description="`csv` for a table of it")]
+"""Taken by a handler that answers `in_form`, and has `AlsoTable` as its `operation_class`."""
 
 
 def picture(octets: bytes) -> Response[bytes]:
@@ -90,6 +95,16 @@ def octets_in(media_type: str = "application/octet-stream") -> type[Operation]:
             self.request_body = RequestBody(content=content, required=True)
 
     return OfOctets
+
+
+@dataclass
+class AlsoTable(Operation):
+    """The `operation_class` of a handler whose answer may be asked for as CSV."""
+
+    def __post_init__(self) -> None:
+        answer = (self.responses or {}).get("200")
+        if isinstance(answer, OpenAPIResponse) and answer.content is not None:
+            answer.content["text/csv"] = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))
 
 
 def created(path: str, resource: T) -> Response[T]:
@@ -128,6 +143,29 @@ class Passing:
             async for piece in flow.pieces():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def document(flow: AbstractAsyncContextManager[Flow]) -> Passing:
+    """A document that a service wrote, passed on under the name that it gave it."""
+    return Passing(flow, headers=("content-type", "content-length", "content-disposition"))
+
+
+class _Passed(Response[Any]):
+    """For a handler that may answer a Struct instead."""
+
+    def __init__(self, passing: Passing) -> None:
+        super().__init__(None)
+        self._passing = passing
+
+    def to_asgi_response(self, *args: Any, **kwargs: Any) -> Any:
+        return self._passing
+
+
+async def in_form(
+    form: Form, shown: Callable[[], Awaitable[T]], table: Callable[[], AbstractAsyncContextManager[Flow]]
+) -> Response[T]:
+    """What `shown` gives, or the service's own `table` of it."""
+    return cast("Response[T]", _Passed(document(table()))) if form == "csv" else Response(await shown())
 
 
 async def name_version(response: Any) -> Any:
