@@ -16,8 +16,10 @@ shows nothing older. Refusals are problem documents (RFC 9457) with a stable `co
         "phone": "What is on a phone: its screen, its controls, its files",
         "store": "Apps, what others think of them, and how they come onto a phone",
         "sharing": "Devices shared with others, and by others",
-        "orders": "Plans, and the caller's orders",
-        "usage": "The caller's running time",
+        "orders": "Plans, and the caller's orders and subscriptions",
+        "money": "The caller's wallet: what it holds, what moved, how it is filled",
+        "invoices": "The caller's invoices, down to the runs that they add up from",
+        "usage": "The caller's running time, what it costs, and the limit set for that",
         "profile": "The caller's account",
     },
 )

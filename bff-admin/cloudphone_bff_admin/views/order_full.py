@@ -61,9 +61,11 @@ async def payment(core: CoreClients, order: ShownOrder) -> Payment | None:
     return None if order.payment_id is None else await core.billing.payments.one(order.payment_id)
 
 
-@order_full.segment
+@order_full.segment(given=lambda order: order.payment_id)
 async def refunds(core: CoreClients, order: ShownOrder) -> list[Refund]:
-    return (await core.billing.payments.refunds(Listing(limit=100, filters={"orderId": order.id}))).items
+    if order.payment_id is None:
+        return []
+    return (await core.billing.payments.refunds(Listing(limit=100, filters={"paymentId": order.payment_id}))).items
 
 
 @order_full.segment(life=2.0)

@@ -1,4 +1,4 @@
-"""A user's screen: the account with its devices, orders, balance and use."""
+"""A user's screen: the account with its devices, orders, balance, use and quotas."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -13,6 +13,7 @@ from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts import Contract
 from cloudphone_shared.contracts import device as owned
 from cloudphone_shared.contracts.billing import Balance, OrderSummary, UserUsage
+from cloudphone_shared.contracts.quota import Quota
 from cloudphone_shared.contracts.user import User
 
 from ..shown import ShownDeviceSummary, ShownOrderSummary
@@ -41,6 +42,7 @@ class UserFull(Contract, frozen=True, kw_only=True):
     orders: list[ShownOrderSummary] | None
     balance: Balance | None
     usage: UserUsage | None
+    quotas: list[Quota] | None
 
 
 user_full = View("user:full:{user_id}", UserFull, fresh_for=300, serve_stale_for=3600)
@@ -100,6 +102,11 @@ async def usage_of_many(core: CoreClients, user_id: Sequence[str]) -> list[Answe
     return items_in_order("billing", await core.billing.usage_of_users(user_id), user_id)
 
 
+@user_full.segment
+async def quotas(core: CoreClients, user_id: str) -> list[Quota]:
+    return await core.user.quotas(user_id)
+
+
 @user_full.audience
 def audience(user: User) -> Audience:
     return Audience(tenant=str(user.tenant_id), owner=str(user.id))
@@ -107,5 +114,5 @@ def audience(user: User) -> Audience:
 
 @screen("/admin/users/{user_id:uuid}", user_full, "users:read", 404, tags=["users"])
 async def show_user(user_id: FromPath[UUID], screens: NamedDependency[Screens]) -> ASGIApp:
-    """A user with devices, orders, balance, and use in the present period."""
+    """A user with devices, orders, balance, use in the present period, and quotas."""
     return await screens.show(user_full, user_id=user_id)
