@@ -23,8 +23,14 @@ OPERATIONS = [
 
 
 def filled(path: str) -> str:
-    """A path's parameters filled with an id that nobody has."""
-    return "/".join(str(uuid7()) if piece.startswith("{") else piece for piece in path.split("/"))
+    """A path's parameters filled with an id that nobody has, or a number."""
+    return "/".join(_filling(piece) for piece in path.split("/"))
+
+
+def _filling(piece: str) -> str:
+    if not piece.startswith("{"):
+        return piece
+    return "1" if piece.endswith(":int}") else str(uuid7())
 
 
 def code_of(answer: httpx.Response) -> str:
