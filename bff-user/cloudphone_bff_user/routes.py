@@ -51,7 +51,7 @@ from .views.my_snapshots import list_my_snapshots
 from .views.my_subscriptions import SUBSCRIPTIONS
 from .views.my_transactions import TRANSACTIONS
 from .views.my_usage import my_usage, show_my_usage
-from .views.plans import list_plans
+from .views.plans import check_coupon, list_plans
 from .views.store import STORE
 
 VIEWS: list[View[Any]] = [
@@ -86,5 +86,5 @@ HANDLERS: list[ControllerRouterHandler] = [
     change_password,
     show_my_profile, change_profile,
     show_my_usage,
-    list_plans,
+    list_plans, check_coupon,
 ]  # fmt: skip

@@ -46,7 +46,7 @@ async def credit_invoice(
     "/admin/invoices/{invoice_id:uuid}/pay",
     status_code=200,
     tags=["invoices"],
-    guards=_GUARDS,
+    guards=[staff("payments:write")],
     responses=problems(404, 409, 422),
 )
 async def settle_invoice(

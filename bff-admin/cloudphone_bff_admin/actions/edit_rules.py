@@ -25,7 +25,13 @@ async def create_billing_rule(
     return created(f"/admin/billing-rules/{rule.id}", rule)
 
 
-@post("/admin/billing-rules/trial", status_code=200, tags=["rules"], guards=_GUARDS, responses=problems(404, 413, 415))
+@post(
+    "/admin/billing-rules/trial",
+    status_code=200,
+    tags=["rules"],
+    guards=[staff("rules:read")],
+    responses=problems(404, 413, 415),
+)
 async def try_billing_rule(data: JSONBody[RuleTrial], core: Core, caller: Who) -> UserCost:
     """What a definition would have charged for a user's running time of a month. Nothing is kept of it."""
     return await core.billing.rating.try_rule(data, passing_on(caller))

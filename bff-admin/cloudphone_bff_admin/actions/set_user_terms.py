@@ -16,13 +16,13 @@ from ..staff import staff
 _RESPONSES = problems(404, 409, 413, 415)
 
 
-@put("/admin/users/{user_id:uuid}/budget", tags=["usage"], guards=[staff("rules:manage")], responses=_RESPONSES)
+@put("/admin/users/{user_id:uuid}/budget", tags=["usage"], guards=[staff("payments:write")], responses=_RESPONSES)
 async def set_budget(user_id: FromPath[UUID], data: JSONBody[BudgetSet], core: Core, caller: Who) -> Budget:
     """Sets when a user is warned of what his use costs. It stops nothing."""
     return await core.billing.rating.set_budget(user_id, data, passing_on(caller))
 
 
-@put("/admin/users/{user_id:uuid}/bill-to", tags=["invoices"], guards=[staff("invoices:manage")], responses=_RESPONSES)
+@put("/admin/users/{user_id:uuid}/bill-to", tags=["invoices"], guards=[staff("payments:write")], responses=_RESPONSES)
 async def set_bill_to(user_id: FromPath[UUID], data: JSONBody[BillToSet], core: Core, caller: Who) -> BillTo:
     """Sets name and address for a user's invoices from now on."""
     return await core.billing.invoices.set_bill_to(user_id, data, passing_on(caller))

@@ -4,12 +4,12 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import get
-from litestar.params import FromPath, PathParameter
+from litestar.params import FromPath, PathParameter, QueryParameter
 from litestar.types import ASGIApp
 
 from cloudphone_shared.auth import passing_on
 from cloudphone_shared.contracts import Page
-from cloudphone_shared.contracts.invoice import InvoiceSummary, LineCharges, RunHistory
+from cloudphone_shared.contracts.invoice import InvoicePreview, InvoiceSummary, LineCharges, RunHistory
 from cloudphone_shared.http.handling import Asked, Core, InInvoiceState, OfInvoices, OfUser, Who
 from cloudphone_shared.http.lists import only_parameters
 from cloudphone_shared.http.operations import CSV, PDF, document
@@ -23,7 +23,7 @@ _READ = staff("invoices:read")
 @get(
     "/admin/invoices",
     tags=["invoices"],
-    guards=[_READ, only_parameters("userId", "state", "kind")],
+    guards=[_READ, only_parameters("userId", "state", "kind", "tenantId")],
     responses=problems(),
 )
 async def list_invoices(
@@ -33,9 +33,10 @@ async def list_invoices(
     user_id: OfUser = None,
     present_state: InInvoiceState = None,
     kind: OfInvoices = None,
+    tenant_id: Annotated[UUID | None, QueryParameter(name="tenantId")] = None,
 ) -> Page[InvoiceSummary]:
     """Invoices and credit notes, newest first."""
-    listing = asked.listing(userId=user_id, state=present_state, kind=kind)
+    listing = asked.listing(userId=user_id, state=present_state, kind=kind, tenantId=tenant_id)
     return await core.billing.invoices.page(listing, bearer=passing_on(caller))
 
 
@@ -68,10 +69,16 @@ async def list_line_charges(
     return await core.billing.invoices.line_charges(invoice_id, number, asked.listing(), bearer=passing_on(caller))
 
 
-@get("/admin/runs/{run_id:uuid}/history", tags=["invoices"], guards=[_READ], responses=problems(404))
+@get("/admin/users/{user_id:uuid}/invoice-preview", tags=["invoices"], guards=[_READ], responses=problems(404))
+async def preview_invoices(user_id: FromPath[UUID], core: Core, caller: Who) -> list[InvoicePreview]:
+    """What an invoice issued to the user now would say, per currency."""
+    return await core.billing.invoices.preview(user_id, bearer=passing_on(caller))
+
+
+@get("/admin/runs/{run_id:uuid}/history", tags=["usage"], guards=[staff("usage:read")], responses=problems(404))
 async def show_run_history(run_id: FromPath[UUID], core: Core, caller: Who) -> RunHistory:
     """A run, from what it was charged down to the events that told of it."""
-    return await core.billing.invoices.run_history(run_id, bearer=passing_on(caller))
+    return await core.billing.rating.run_history(run_id, bearer=passing_on(caller))
 
 
-INVOICES = [list_invoices, show_invoice_pdf, show_invoice_table, list_line_charges, show_run_history]
+INVOICES = [list_invoices, show_invoice_pdf, show_invoice_table, list_line_charges, preview_invoices, show_run_history]

@@ -34,12 +34,7 @@ async def show_plan(plan_id: FromPath[UUID], core: Core, caller: Who) -> Plan:
     return await core.billing.plan(plan_id, bearer=passing_on(caller))
 
 
-@get(
-    "/admin/plans/{plan_id:uuid}/revisions",
-    tags=["plans"],
-    guards=[staff("plans:read"), only_parameters()],
-    responses=problems(404),
-)
-async def list_plan_revisions(plan_id: FromPath[UUID], core: Core, caller: Who, asked: Asked) -> Page[PlanRevision]:
-    """A plan's versions, latest first; each order keeps the one that it was made at."""
-    return await core.billing.plan_revisions(plan_id, asked.listing(), bearer=passing_on(caller))
+@get("/admin/plans/{plan_id:uuid}/revisions", tags=["plans"], guards=[staff("plans:read")], responses=problems(404))
+async def list_plan_revisions(plan_id: FromPath[UUID], core: Core, caller: Who) -> list[PlanRevision]:
+    """A plan's versions; each order keeps the one that it was made at."""
+    return await core.billing.plan_revisions(plan_id, bearer=passing_on(caller))

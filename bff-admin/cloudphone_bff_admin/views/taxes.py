@@ -35,7 +35,7 @@ async def list_tax_rates(
 @get(
     "/admin/tenants/{tenant_id:uuid}/invoice-terms",
     tags=["invoices"],
-    guards=[staff("invoices:read")],
+    guards=[staff("invoices:manage")],
     responses=problems(404),
 )
 async def show_invoice_terms(tenant_id: FromPath[UUID], core: Core, caller: Who) -> InvoiceTerms:

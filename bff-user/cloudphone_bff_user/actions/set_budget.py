@@ -10,7 +10,7 @@ from cloudphone_shared.http.handling import Core, Who
 from cloudphone_shared.http.problems import problems
 
 
-@put("/my/budget", tags=["usage"], guards=[requires("users:write")], responses=problems(404, 409, 413, 415))
+@put("/my/budget", tags=["usage"], guards=[requires("payments:write")], responses=problems(404, 409, 413, 415))
 async def set_my_budget(data: JSONBody[BudgetSet], core: Core, caller: Who) -> Budget:
     """Sets when the caller is warned of the cost of this period's use, and of a wallet that runs low. It stops
     nothing."""

@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 
 from cloudphone_shared.auth import passing_on
 from cloudphone_shared.contracts import Page
+from cloudphone_shared.contracts.invoice import InvoicePreview
 from cloudphone_shared.http.app import requires
 from cloudphone_shared.http.handling import Asked, Core, InInvoiceState, OfInvoices, Who
 from cloudphone_shared.http.lists import only_parameters
@@ -33,6 +34,12 @@ async def list_my_invoices(
     listing = asked.listing(state=present_state, kind=kind, userId=caller.id)
     page = await core.billing.invoices.page(listing, bearer=passing_on(caller))
     return Page(items=[MyInvoiceSummary.of(each) for each in page.items], next_cursor=page.next_cursor)
+
+
+@get("/my/invoices/preview", tags=["invoices"], guards=_GUARDS, responses=problems())
+async def preview_my_invoices(core: Core, caller: Who) -> list[InvoicePreview]:
+    """What an invoice issued now would say, per currency."""
+    return await core.billing.invoices.preview(caller.id, bearer=passing_on(caller))
 
 
 @get("/my/invoices/{invoice_id:uuid}/pdf", tags=["invoices"], guards=_GUARDS, responses=PDF | problems(404))
@@ -65,4 +72,4 @@ async def list_my_line_charges(
     return MyLineCharges.of(line)
 
 
-INVOICES = [list_my_invoices, show_my_invoice_pdf, show_my_invoice_table, list_my_line_charges]
+INVOICES = [list_my_invoices, preview_my_invoices, show_my_invoice_pdf, show_my_invoice_table, list_my_line_charges]

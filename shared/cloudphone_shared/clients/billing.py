@@ -109,12 +109,8 @@ class BillingClient:
             "PATCH", path_of("/v1/plans/{}", plan_id), Plan, patch, bearer=bearer, if_match=if_match
         )
 
-    async def plan_revisions(
-        self, plan_id: UUID, listing: Listing, *, bearer: Bearer | None = None
-    ) -> Page[PlanRevision]:
-        """Latest first."""
-        path = path_of("/v1/plans/{}/revisions", plan_id)
-        return await self.http.get(path, Page[PlanRevision], params=listing.params(), bearer=bearer)
+    async def plan_revisions(self, plan_id: UUID, *, bearer: Bearer | None = None) -> list[PlanRevision]:
+        return await self.http.get(path_of("/v1/plans/{}/revisions", plan_id), list[PlanRevision], bearer=bearer)
 
     async def revise_plan(
         self, plan_id: UUID, revision: PlanRevise, bearer: Bearer, *, idempotency_key: str | None = None

@@ -16,7 +16,6 @@ from ..contracts.invoice import (
     InvoiceTerms,
     InvoiceTermsSet,
     LineCharges,
-    RunHistory,
     TaxRate,
     TaxRateCreate,
 )
@@ -30,7 +29,7 @@ class InvoiceClient:
         self.http = http
 
     async def page(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[InvoiceSummary]:
-        """Newest first. Filters: `userId`, `state`, `kind`."""
+        """Newest first. Filters: `userId`, `state`, `kind`, `tenantId`."""
         return await self.http.get("/v1/invoices", Page[InvoiceSummary], params=listing.params(), bearer=bearer)
 
     async def one(self, invoice_id: UUID | str, *, bearer: Bearer | None = None) -> Invoice:
@@ -77,9 +76,6 @@ class InvoiceClient:
             "POST", path_of("/v1/invoices/{}/pay", invoice_id), Invoice,
             bearer=bearer, idempotency_key=idempotency_key,
         )  # fmt: skip
-
-    async def run_history(self, run_id: UUID, *, bearer: Bearer | None = None) -> RunHistory:
-        return await self.http.get(path_of("/v1/runs/{}/history", run_id), RunHistory, bearer=bearer)
 
     async def bill_to(self, user_id: UUID | str, *, bearer: Bearer | None = None) -> BillTo:
         return await self.http.get(path_of("/v1/users/{}/bill-to", user_id), BillTo, bearer=bearer)

@@ -7,6 +7,7 @@ from ..contracts.billing import Order
 from ..contracts.common import Page
 from ..contracts.purchase import (
     Coupon,
+    CouponCheck,
     CouponCreate,
     CouponPatch,
     PlanChange,
@@ -43,6 +44,11 @@ class CouponClient:
     ) -> Coupon:
         path = path_of("/v1/coupons/{}", coupon_id)
         return await self.http.send("PATCH", path, Coupon, patch, bearer=bearer, if_match=if_match)
+
+    async def check(self, code: str, plan_id: UUID, *, bearer: Bearer | None = None) -> CouponCheck:
+        """What the plan would cost the caller with it. Raises NotFound, Conflict where it is not good for that."""
+        params = {"code": code, "planId": plan_id}
+        return await self.http.get("/v1/coupons/check", CouponCheck, params=params, bearer=bearer)
 
 
 class SubscriptionClient:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from ..auth import Bearer
 from ..contracts.common import Page
+from ..contracts.invoice import RunHistory
 from ..contracts.rating import (
     BillingRule,
     Budget,
@@ -14,6 +15,7 @@ from ..contracts.rating import (
     RuleCreate,
     RulePatch,
     RuleRevise,
+    RuleRevision,
     RuleTrial,
     UserCost,
 )
@@ -28,18 +30,15 @@ class RatingClient:
         self.http = http
 
     async def rules(self, listing: Listing, *, bearer: Bearer | None = None) -> Page[BillingRule]:
-        """Filter: `active`. Depends on `rules:all` and each rule."""
+        """Filters: `kind`, `active`. Depends on `rules:all` and each rule."""
         return await self.http.get("/v1/billing-rules", Page[BillingRule], params=listing.params(), bearer=bearer)
 
     async def rule(self, rule_id: UUID, *, bearer: Bearer | None = None) -> BillingRule:
         return await self.http.get(path_of("/v1/billing-rules/{}", rule_id), BillingRule, bearer=bearer)
 
-    async def rule_revisions(
-        self, rule_id: UUID, listing: Listing, *, bearer: Bearer | None = None
-    ) -> Page[BillingRule]:
-        """The rule as each of its versions has it, latest first."""
+    async def rule_revisions(self, rule_id: UUID, *, bearer: Bearer | None = None) -> list[RuleRevision]:
         path = path_of("/v1/billing-rules/{}/revisions", rule_id)
-        return await self.http.get(path, Page[BillingRule], params=listing.params(), bearer=bearer)
+        return await self.http.get(path, list[RuleRevision], bearer=bearer)
 
     async def create_rule(self, rule: RuleCreate, bearer: Bearer, *, idempotency_key: str | None = None) -> BillingRule:
         return await self.http.send(
@@ -63,6 +62,9 @@ class RatingClient:
     async def try_rule(self, trial: RuleTrial, bearer: Bearer) -> UserCost:
         """Saves nothing."""
         return await self.http.send("POST", "/v1/billing-rules/trial", UserCost, trial, bearer=bearer)
+
+    async def run_history(self, run_id: UUID, *, bearer: Bearer | None = None) -> RunHistory:
+        return await self.http.get(path_of("/v1/runs/{}/history", run_id), RunHistory, bearer=bearer)
 
     async def cost(self, user_id: UUID | str, *, bearer: Bearer | None = None) -> UserCost:
         """So far in the period, with the budget. Depends on `cost-of:<userId>` and the user's usage."""
