@@ -27,6 +27,21 @@ _BODIES: dict[str, object] = {
     "RestoreCreate": {"snapshotId": str(UUID(int=1))},
     "SnapshotCreate": {"name": "Mine"},
     "AppPatch": {"name": "Taken"},
+    "AdjustmentCreate": {"amount": 1, "currency": "USD", "reason": "envy"},
+    "AdjustmentDecision": {"reason": "envy"},
+    "BillToSet": {"name": "Mine"},
+    "BudgetSet": {"amount": 1},
+    "CouponPatch": {"active": False},
+    "CreditNoteCreate": {"reason": "envy"},
+    "InvoiceTermsSet": {"daysToPay": 0},
+    "OrderRefund": {"reason": "envy"},
+    "PlanChange": {"planId": str(UUID(int=1))},
+    "PlanRevise": {"price": 1},
+    "QuotaSet": {"limit": 0},
+    "RulePatch": {"name": "Taken"},
+    "RuleRevise": {"definition": {"rate": "1"}},
+    "SagaCancel": {"reason": "envy"},
+    "SubscriptionPatch": {"autoRenew": False},
     "AppVersionCreate": {"versionCode": 99, "versionName": "9.9", "sha256": "a" * 64, "size": 1},
     "DevicePatch": {"name": "Taken"},
     "InstallationPatch": {"state": "uninstalling"},
@@ -42,8 +57,16 @@ _SHARED = {"plan_id", "node_id", "template_id", "run_id"}
 """What belongs to the whole installation: who may read may read it."""
 
 
-_GUESSED = ("allocation_id", "grant_id", "operation_id", "report_id", "request_id", "review_id", "snapshot_id")
+_GUESSED = (
+    "allocation_id", "grant_id", "operation_id", "report_id", "request_id", "review_id", "snapshot_id",
+    "adjustment_id", "coupon_id", "invoice_id", "payment_id", "reconciliation_id", "rule_id", "saga_id",
+    "subscription_id", "transfer_id",
+)  # fmt: skip
 """What the victim has none of, and a guess would not find."""
+
+
+_PLACES = {"number": "1", "resource": "devices"}
+"""What is within something that has an id."""
 
 
 class Victim:
@@ -60,7 +83,8 @@ class Victim:
         ids["plan_id"] = (await admin.json("/admin/plans"))["items"][0]["id"]
         ids["node_id"] = (await admin.json("/admin/nodes"))["items"][0]["id"]
         ids["template_id"] = (await admin.json("/admin/templates"))["items"][0]["id"]
-        ids |= {name: str(uuid4()) for name in ("run_id", *_GUESSED)}
+        ids |= {name: str(uuid4()) for name in ("run_id", *_GUESSED)} | _PLACES
+        ids["tenant_id"] = (await admin.json(f"/admin/users/{ids['user_id']}"))["user"]["tenantId"]
         order = {"planId": ids["plan_id"], "deviceId": ids["device_id"], "userId": ids["user_id"]}
         ids["order_id"] = (await admin.write("POST", "/admin/orders", order))["id"]
         async with Staff(admin.platform, "operator", "aurora") as operator:
@@ -205,7 +229,7 @@ async def test_a_customers_token_opens_nothing_in_the_console(platform: OnNats, 
     token = customer.http.headers["Authorization"].removeprefix("Bearer ")
     ids = {name: str(uuid4()) for name in ("user_id", "device_id", "order_id", "app_id", "plan_id", "node_id")}
     ids |= {name: str(uuid4()) for name in ("template_id", "run_id", "installation_id", "version_id", "upload_id")}
-    ids |= {name: str(uuid4()) for name in _GUESSED}
+    ids |= {name: str(uuid4()) for name in (*_GUESSED, "tenant_id")} | _PLACES
     ids |= {"device_id": customer.ids["device"], "user_id": customer.ids["user"]}
     async with Person(platform, "bff-admin", token) as intruder:
         for method, path, body in await _operations(intruder):

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from litestar import Response, post
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
 from cloudphone_shared.auth import passing_on
@@ -14,14 +15,16 @@ from cloudphone_shared.http.problems import problems
 from ..staff import staff
 
 _GUARDS = [staff("invoices:manage")]
+_NONE = {200: ResponseSpec(list[Invoice], description="There was nothing to invoice", generate_examples=False)}
 
 
-@post("/admin/invoices", tags=["invoices"], guards=_GUARDS, responses=problems(404, 409, 413, 415, 422))
+@post("/admin/invoices", tags=["invoices"], guards=_GUARDS, responses=_NONE | problems(404, 409, 413, 415, 422))
 async def issue_invoices(
     data: JSONBody[InvoiceIssue], core: Core, caller: Who, idempotency_key: IdempotencyKey = None
-) -> list[Invoice]:
+) -> Response[list[Invoice]]:
     """Invoices what a user was not invoiced for before: one invoice a currency, none where there is nothing."""
-    return await core.billing.invoices.issue(data, passing_on(caller), idempotency_key=idempotency_key)
+    issued = await core.billing.invoices.issue(data, passing_on(caller), idempotency_key=idempotency_key)
+    return Response(issued, status_code=201 if issued else 200)
 
 
 @post(

@@ -9,7 +9,7 @@ from litestar.params import QueryParameter
 from cloudphone_shared.auth import passing_on
 from cloudphone_shared.contracts import Page
 from cloudphone_shared.contracts.billing import Plan
-from cloudphone_shared.contracts.purchase import CouponCheck, CouponCode
+from cloudphone_shared.contracts.purchase import CouponCheck
 from cloudphone_shared.http.app import requires
 from cloudphone_shared.http.handling import Asked, Core, Who
 from cloudphone_shared.http.lists import only_parameters
@@ -26,7 +26,7 @@ async def list_plans(core: Core, caller: Who, asked: Asked) -> Page[Plan]:
 async def check_coupon(
     core: Core,
     caller: Who,
-    code: Annotated[CouponCode, QueryParameter()],
+    code: Annotated[str, QueryParameter(min_length=3, max_length=40, pattern="^[A-Z0-9][A-Z0-9_-]*$")],
     plan_id: Annotated[UUID, QueryParameter(name="planId")],
 ) -> CouponCheck:
     """What a plan would cost the caller with a coupon."""
