@@ -3,12 +3,13 @@
 import asyncio
 import base64
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import Request, Response, route
+from litestar.response import Stream
 from litestar.types import ControllerRouterHandler
 
 from cloudphone_shared.http.app import PUBLIC
@@ -185,9 +186,14 @@ async def _after(fault: Fault | None, answer: tuple[int, bytes]) -> Response[Any
     if fault is not None and fault.how == "hang-after":
         await asyncio.sleep(HANG_SECONDS)
     if fault is not None and fault.how == "cut-after":
-        # More is promised than comes, so the client sees the connection end within the answer.
-        return Response(b"{", status_code=200, headers={"content-length": "1000"}, media_type="application/json")
+        return Stream(_cut_off(answer[1]), media_type="application/json")
     return Response(answer[1], status_code=answer[0], media_type="application/json")
+
+
+async def _cut_off(body: bytes) -> AsyncGenerator[bytes]:
+    """Half of it, and then the connection ends."""
+    yield body[: len(body) // 2]
+    raise ConnectionAbortedError
 
 
 def _answer(status: int, body: Thing) -> Response[Any]:

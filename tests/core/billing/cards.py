@@ -1,11 +1,10 @@
-"""A card provider to test with, and a shop that takes its cards."""
+"""A shop that takes cards."""
 
 import contextlib
 import hashlib
 import hmac
-import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -23,33 +22,12 @@ from cloudphone_core.billing.payments.service import PaidOrder, Payments, open_p
 from cloudphone_shared.database import Database
 from cloudphone_shared.http.breaker import Breaker
 from cloudphone_shared.ids import uuid7
+from tests.core.billing.card_server import KEY, SECRET, CardServer
 from tests.core.billing.conftest import World
 from tests.core.owners import Owners
-from tests.servers import Server
 from tests.signing import Signer, client_of
 
-KEY = "sk_test_key"
-SECRET, OLD_SECRET = "whsec_new", "whsec_old"
-
-
-class CardServer(Server):
-    """The provider as a process of its own. It keeps its webhooks until they are fetched."""
-
-    scheme = "http"
-
-    def command(self) -> Sequence[str]:
-        return [
-            sys.executable, "-m", "cloudphone_deploy.card_provider", "--port", str(self.port),
-            "--books", str(self.folder / "books.sqlite"), "--webhooks", "http://127.0.0.1:9/",
-        ]  # fmt: skip
-
-    def environment(self) -> dict[str, str]:
-        return {"CLOUDPHONE_CARD_API_KEY": KEY, "CLOUDPHONE_CARD_WEBHOOK_SECRETS": SECRET}
-
-    def ready(self) -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/health/ready", timeout=5).is_success
-        return False
+OLD_SECRET = "whsec_old"
 
 
 class Shop(World):

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +13,8 @@ from cloudphone_core.billing.main import create_app
 from cloudphone_core.billing.models import SCHEMA
 from cloudphone_shared.database import Database, migrate
 from cloudphone_shared.ids import uuid7
+from tests.conftest import running
+from tests.core.billing.card_server import CardServer
 from tests.core.owners import Owners
 from tests.servers import Postgres
 from tests.signing import Signer, client_of
@@ -96,3 +98,9 @@ async def world(database_url: str, signer: Signer) -> AsyncIterator[World]:
     async with client_of(app) as client:
         world = World(client, database, signer, owners)
         yield world
+
+
+@pytest.fixture(scope="session")
+def card_server() -> Iterator[CardServer]:
+    with running(CardServer) as server:
+        yield server
