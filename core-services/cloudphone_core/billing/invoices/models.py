@@ -102,6 +102,8 @@ class InvoiceRow(Base):
     """
 
     __tablename__ = "invoices"
+    # What the database generates comes back with each write: nothing is loaded lazily.
+    __mapper_args__ = {"eager_defaults": True}
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     tenant_id: Mapped[UUID]

@@ -119,43 +119,42 @@ async def credit_refunds(database: Database, now: datetime) -> int:
     )
     async with database.reading() as session:
         invoice_ids = (await session.scalars(statement)).all()
-    return sum([await _credit_refunds_of(database, invoice_id, now) for invoice_id in invoice_ids])
+
+    async def credit(session: AsyncSession, invoice_id: UUID) -> int:
+        return await _credit_refunds_of(session, invoice_id, now)
+
+    return await _one_by_one(database, invoice_ids, credit)
 
 
-async def _credit_refunds_of(database: Database, invoice_id: UUID, now: datetime) -> int:
-    async with database.writing() as session:
-        invoice = await settling.locked(session, invoice_id)
-        plans = await session.scalars(
-            select(InvoiceLineRow).where(InvoiceLineRow.invoice_id == invoice_id, InvoiceLineRow.kind == "plan")
-        )
-        by_order = {line.order_id: line for line in plans if line.order_id}
-        refunds = [each for those in (await given_back(session, list(by_order))).values() for each in those]
-        if invoice is not None:
-            for refund in refunds:
-                await credit_refund(session, invoice, by_order[refund.order_id], refund, now)
+async def _credit_refunds_of(session: AsyncSession, invoice_id: UUID, now: datetime) -> int:
+    invoice = await settling.locked(session, invoice_id)
+    plans = await session.scalars(
+        select(InvoiceLineRow).where(InvoiceLineRow.invoice_id == invoice_id, InvoiceLineRow.kind == "plan")
+    )
+    by_order = {line.order_id: line for line in plans if line.order_id}
+    refunds = [each for those in (await given_back(session, list(by_order))).values() for each in those]
+    if invoice is not None:
+        for refund in refunds:
+            await credit_refund(session, invoice, by_order[refund.order_id], refund, now)
     return len(refunds)
 
 
 async def _for_one(
     database: Database, tenant_id: UUID, user_id: UUID, month: date, end: datetime, now: datetime, point: Point
 ) -> int:
-    try:
-        async with database.writing() as session:
-            if not await session.scalar(_MINE, {"user": str(user_id)}):
-                return 0
-            done = select(InvoiceRow.currency).where(InvoiceRow.user_id == user_id, InvoiceRow.month == month)
-            but = frozenset((await session.scalars(done)).all())
-            who = await customer(session, tenant_id, user_id)
-            found = await issue(session, who, end, Occasion(actor=settling.SYSTEM, at=now, month=month, but=but))
-            await point("issued")
-        await point("committed")
-    except Unavailable:
-        raise
-    except Exception:
-        # Whatever is wrong with one customer's invoice, the others get theirs; this one is tried again.
-        log.exception("invoice_not_issued", user_id=str(user_id), month=str(month))
-        return 0
-    return int(bool(found))
+    async def for_user(session: AsyncSession, user_id: UUID) -> int:
+        if not await session.scalar(_MINE, {"user": str(user_id)}):
+            return 0
+        done = select(InvoiceRow.currency).where(InvoiceRow.user_id == user_id, InvoiceRow.month == month)
+        but = frozenset((await session.scalars(done)).all())
+        who = await customer(session, tenant_id, user_id)
+        found = await issue(session, who, end, Occasion(actor=settling.SYSTEM, at=now, month=month, but=but))
+        await point("issued")
+        return int(bool(found))
+
+    issued = await _one_by_one(database, [user_id], for_user)
+    await point("committed")
+    return issued
 
 
 async def _waiting(database: Database, month: date, end: datetime, after: UUID | None) -> Sequence[Waiting]:
@@ -209,10 +208,26 @@ async def _each(
     """A transaction for each invoice; those that somebody else has in hand are left to them."""
     async with database.reading() as session:
         ids = (await session.scalars(select(InvoiceRow.id).where(which).order_by(InvoiceRow.due_at).limit(BATCH))).all()
+
+    async def with_row(session: AsyncSession, invoice_id: UUID) -> int:
+        mine = select(InvoiceRow).where(InvoiceRow.id == invoice_id, which).with_for_update(skip_locked=True)
+        invoice = await session.scalar(mine)
+        return 0 if invoice is None else await act(session, invoice)
+
+    return await _one_by_one(database, ids, with_row)
+
+
+async def _one_by_one(
+    database: Database, ids: Sequence[UUID], act: Callable[[AsyncSession, UUID], Awaitable[int]]
+) -> int:
+    """Each in a transaction. Whatever is wrong with one, the others are done; it is tried again in the next round."""
     done = 0
-    for invoice_id in ids:
-        async with database.writing() as session:
-            mine = select(InvoiceRow).where(InvoiceRow.id == invoice_id, which).with_for_update(skip_locked=True)
-            if (invoice := await session.scalar(mine)) is not None:
-                done += await act(session, invoice)
+    for subject in ids:
+        try:
+            async with database.writing() as session:
+                done += await act(session, subject)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("invoice_round_failed", subject=str(subject))
     return done

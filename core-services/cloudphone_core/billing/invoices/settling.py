@@ -112,7 +112,6 @@ async def become_overdue(session: AsyncSession, invoice: InvoiceRow) -> None:
 
 async def freeze_for(session: AsyncSession, invoice: InvoiceRow, at: datetime) -> None:
     invoice.frozen_at = at
-    await session.flush()
     reason = f"Invoice {invoice.number} is unpaid since {invoice.due_at:%Y-%m-%d}"
     await arrears.begin_for_invoice(session, invoice.tenant_id, invoice.user_id, reason, at)
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from cloudphone_shared.contracts.billing import OrderKind, OrderState
 
@@ -109,4 +110,5 @@ async def given_back(session: AsyncSession, order_ids: Sequence[UUID]) -> Mappin
 
 
 def refund_not_invoiced() -> tuple[ColumnElement[bool], ...]:
-    return RefundRow.state == "success", ~exists().where(InvoiceLineRow.refund_id == RefundRow.id)
+    line = aliased(InvoiceLineRow)
+    return RefundRow.state == "success", ~exists().where(line.refund_id == RefundRow.id)
