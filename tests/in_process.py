@@ -167,7 +167,8 @@ class Services:
         return await self.ask("POST", "billing", "/v1/plans", {"name": "Basic", "price": 1999, **fields})
 
     async def order(self, user: dict[str, Any], **fields: object) -> dict[str, Any]:
-        plan = await self.plan()
+        """Of a plan that costs nothing."""
+        plan = await self.plan(price=0)
         return await self.ask("POST", "billing", "/v1/orders", {"planId": plan["id"], "userId": user["id"], **fields})
 
     async def installed(self, device: dict[str, Any]) -> dict[str, Any]:

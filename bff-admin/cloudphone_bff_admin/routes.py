@@ -19,7 +19,6 @@ from .actions.change_app import change_app
 from .actions.change_device import change_device
 from .actions.change_installation import change_installation
 from .actions.change_node import change_node
-from .actions.change_order import change_order
 from .actions.change_plan import change_plan
 from .actions.change_scheduler_settings import change_scheduler_settings
 from .actions.change_template import change_template
@@ -158,7 +157,7 @@ HANDLERS: list[ControllerRouterHandler] = [
     *LEDGER,
     list_nodes, create_node, change_node, delete_node,
     list_operations, show_operation, cancel_operation, list_device_operations,
-    list_orders, create_order, show_order, change_order, cancel_order,
+    list_orders, create_order, show_order, cancel_order,
     *PAYMENTS,
     simulate_placement,
     list_plans, create_plan, show_plan, change_plan, delete_plan, list_plan_revisions, revise_plan,

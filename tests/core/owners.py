@@ -13,6 +13,8 @@ from cloudphone_shared import entities
 from cloudphone_shared.clients import CoreClients
 from cloudphone_shared.contracts.common import Answer, Many
 from cloudphone_shared.contracts.device import Device, DeviceRun, Template, TemplateSummary
+from cloudphone_shared.contracts.quota import Reservation
+from cloudphone_shared.contracts.scheduler import Allocation
 from cloudphone_shared.contracts.user import User
 from cloudphone_shared.ids import uuid7
 from tests.signing import Signer
@@ -22,7 +24,7 @@ _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 class Owners:
     """Answers `/v1/users/{id}`, `/v1/devices/{id}` and `/v1/device-runs` with what it was told, to callers who may see
-    it; 404 else.
+    it; 404 else. Keeps quota reservations, at most `quota` of them, and what allocations were confirmed.
 
     `away` names services that give no answer.
     """
@@ -32,6 +34,9 @@ class Owners:
         self.devices: dict[UUID, Device] = {}
         self.runs: dict[UUID, DeviceRun] = {}
         self.templates: dict[UUID, Template] = {}
+        self.reservations: dict[UUID, str] = {}
+        self.quota = 1000
+        self.confirmed: list[tuple[UUID, int]] = []
         self.away: set[str] = set()
 
     def user(self, tenant_id: UUID, *, name: str = "Ana", email: str = "ana@example.com", **fields: object) -> User:
@@ -82,9 +87,42 @@ class Owners:
         answer = Answer(data=Many(found=found, absent=absent), entities={})
         return httpx.Response(200, content=msgspec.json.encode(answer))
 
+    def _reserve(self, request: httpx.Request) -> httpx.Response:
+        _, _, _, *rest = request.url.path.split("/")
+        key = UUID(rest[0]) if rest else UUID(json.loads(request.content)["id"])
+        state = {"commit": "committed", "release": "released"}[rest[1]] if rest else "held"
+        before = self.reservations.get(key)
+        taken = sum(each != "released" for each in self.reservations.values())
+        if state == "held" and before == "released":
+            return _refused("state-conflict")
+        if state == "held" and before is None and taken >= self.quota:
+            return _refused("quota-exceeded")
+        self.reservations[key] = before if state == "held" and before else state
+        reservation = Reservation(
+            id=key, user_id=key, tenant_id=key, resource="devices", amount=1, state=self.reservations[key],
+            created_at=_BEGAN, updated_at=_BEGAN,
+        )  # fmt: skip
+        return httpx.Response(200, content=msgspec.json.encode(Answer(data=reservation, entities={})))
+
+    def _confirm(self, request: httpx.Request) -> httpx.Response:
+        key, token = UUID(request.url.path.split("/")[3]), json.loads(request.content)["fencingToken"]
+        self.confirmed.append((key, token))
+        allocation = Allocation(
+            id=key, request_id=key, tenant_id=key, user_id=key, device_id=key, node_id=key, order_id=None,
+            saga_id=None, state="active", fencing_token=token, lease_until=None, created_at=_BEGAN,
+            updated_at=_BEGAN, ended_reason=None,
+        )  # fmt: skip
+        return httpx.Response(200, content=msgspec.json.encode(Answer(data=allocation, entities={})))
+
     def _answer(self, service: str, request: httpx.Request) -> httpx.Response:
         if service in self.away:
             raise httpx.ConnectError("nobody is listening", request=request)
+        if request.url.path.startswith("/v1/quota-reservations"):
+            if "user-quotas" in self.away:
+                raise httpx.ConnectError("nobody is listening", request=request)
+            return self._reserve(request)
+        if service == "scheduler":
+            return self._confirm(request)
         if request.url.path == "/v1/device-runs":
             asked = [UUID(text) for text in request.url.params["ids"].split(",")]
             found = {str(key): Answer(data=self.runs[key], entities={}) for key in asked if key in self.runs}
@@ -103,6 +141,10 @@ class Owners:
             problem = {"status": 404, "title": "Not found", "code": "not-found", "entities": {entity: 0}}
             return httpx.Response(404, json=problem)
         return httpx.Response(200, content=msgspec.json.encode(Answer(data=found, entities={entity: found.version})))
+
+
+def _refused(code: str) -> httpx.Response:
+    return httpx.Response(409, json={"status": 409, "title": "Refused", "code": code})
 
 
 def _sees(request: httpx.Request, found: User | Device) -> bool:

@@ -89,6 +89,11 @@ class Staff(Person):
         body = {"name": name, "email": f"{uuid4().hex}@journeys.example", "password": PASSWORD, "role": role}
         return await self.write("POST", "/admin/users", {**body, **fields})
 
+    async def give(self, user_id: str, amount: int, currency: str = "USD") -> None:
+        """Money for a wallet, in minor units."""
+        gift = {"amount": amount, "currency": currency, "reason": "for the journey"}
+        await self.ask("billing", "POST", f"/v1/users/{user_id}/adjustments", gift)
+
     async def new_device(self, name: str = "Phone", owner: str | None = None) -> dict[str, Any]:
         template = (await self.json("/admin/templates", carry=False))["items"][0]["id"]
         device = await self.write("POST", "/admin/devices", {"name": name, "templateId": template})

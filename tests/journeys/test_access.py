@@ -47,7 +47,6 @@ _BODIES: dict[str, object] = {
     "InstallationPatch": {"state": "uninstalling"},
     "NodePatch": {"name": "Taken"},
     "OrderCancel": {},
-    "OrderPatch": {"state": "paid"},
     "PlanPatch": {"name": "Taken"},
     "TemplatePatch": {"name": "Taken"},
     "UserPatch": {"name": "Taken"},
@@ -85,6 +84,7 @@ class Victim:
         ids["template_id"] = (await admin.json("/admin/templates"))["items"][0]["id"]
         ids |= {name: str(uuid4()) for name in ("run_id", *_GUESSED)} | _PLACES
         ids["tenant_id"] = (await admin.json(f"/admin/users/{ids['user_id']}"))["user"]["tenantId"]
+        await admin.give(ids["user_id"], 9_999)
         order = {"planId": ids["plan_id"], "deviceId": ids["device_id"], "userId": ids["user_id"]}
         ids["order_id"] = (await admin.write("POST", "/admin/orders", order))["id"]
         async with Staff(admin.platform, "operator", "aurora") as operator:

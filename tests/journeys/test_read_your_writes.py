@@ -16,6 +16,7 @@ from tests.journeys.conftest import OnNats
 pytestmark = pytest.mark.anyio
 
 WRITES = 100
+PLENTY = 9_999
 
 
 async def test_the_writers_next_read_of_every_view_that_shows_the_name_is_new_through_every_process(
@@ -24,6 +25,7 @@ async def test_the_writers_next_read_of_every_view_that_shows_the_name_is_new_th
     """Renamed in turn through either BFF; the views of both are read with the token that the write handed out."""
     plan = (await admin.json("/admin/plans"))["items"][0]["id"]
     me, device = customer.ids["user"], customer.ids["device"]
+    await admin.give(me, PLENTY)
     order = await customer.write("POST", "/my/orders", {"planId": plan, "deviceId": device})
     admins, users = itertools.cycle(platform.urls("bff-admin")), itertools.cycle(platform.urls("bff-user"))
     shown: list[tuple[Person, Any, str]] = [

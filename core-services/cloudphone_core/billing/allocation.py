@@ -6,32 +6,41 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cloudphone_shared.contracts.billing import OrderState
 from cloudphone_shared.database import announce
 from cloudphone_shared.events.scheduler import DeviceAllocateRequested, DeviceReleaseRequested
 
 from .models import OrderAllocationRow
 from .orders.models import OrderRow
 
+SCHEDULER = "scheduler"
 WAITING = timedelta(minutes=10)
 """How long an order waits for a device."""
-GIVING_BACK: frozenset[OrderState] = frozenset({"compensating", "cancelled", "failed", "refunded"})
-"""An order in one of these holds no device."""
-
-
-async def follow(session: AsyncSession, order: OrderRow, at: datetime) -> None:
-    """After each step of an order: one to be provisioned asks for a device unless it has one, one undone gives it
-    back."""
-    if order.state == "provisioning" and order.device_id is None:
-        await _request(session, order, at)
-    elif order.state in GIVING_BACK:
-        await give_back(session, order, f"the order is {order.state}", at)
+GRACE = timedelta(minutes=2)
+"""After that: the scheduler's own refusal comes first where it can."""
 
 
 async def of_order(session: AsyncSession, order_id: UUID) -> OrderAllocationRow | None:
-    """Locked. The order's row is locked before it."""
+    """Locked. The order's row is locked before it, or its saga's."""
     asked = select(OrderAllocationRow).where(OrderAllocationRow.order_id == order_id).with_for_update()
     return (await session.scalars(asked)).one_or_none()
+
+
+async def request(
+    session: AsyncSession, order: OrderRow, saga_id: UUID, template_id: UUID | None, at: datetime
+) -> None:
+    """The reply names the saga. `at` is the database's time, which the scheduler measures the deadline by."""
+    deadline = at + WAITING
+    session.add(OrderAllocationRow(order_id=order.id, state="requested", deadline_at=deadline, updated_at=at))
+    event = DeviceAllocateRequested(
+        saga_id=saga_id,
+        order_id=order.id,
+        user_id=order.user_id,
+        tenant_id=order.tenant_id,
+        plan_id=order.plan_id,
+        deadline=deadline,
+        constraints={"templateId": str(template_id)} if template_id else {},
+    )
+    await announce(session, event)
 
 
 async def release(
@@ -47,26 +56,13 @@ async def release(
     await announce(session, event)
 
 
-async def _request(session: AsyncSession, order: OrderRow, at: datetime) -> None:
-    deadline = at + WAITING
-    session.add(OrderAllocationRow(order_id=order.id, state="requested", deadline_at=deadline, updated_at=at))
-    event = DeviceAllocateRequested(
-        saga_id=order.id,
-        order_id=order.id,
-        user_id=order.user_id,
-        tenant_id=order.tenant_id,
-        plan_id=order.plan_id,
-        deadline=deadline,
-    )
-    await announce(session, event)
-
-
-async def give_back(session: AsyncSession, order: OrderRow, reason: str, at: datetime) -> None:
-    """The device that was allocated for the order, if it holds one."""
+async def give_back(session: AsyncSession, order: OrderRow, reason: str, at: datetime) -> bool:
+    """Whether there was one to give back. What was only asked for is given back when the reply comes."""
     held = await of_order(session, order.id)
     if held is None or held.state not in ("requested", "held"):
-        return
+        return False
     was, held.state, held.updated_at = held.state, "released", at
-    # What was only asked for is given back when the reply comes.
     if was == "held" and held.device_id and held.allocation_id and held.fencing_token is not None:
         await release(session, held.device_id, held.allocation_id, held.fencing_token, reason, order.tenant_id)
+        return True
+    return False

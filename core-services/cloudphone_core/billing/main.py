@@ -28,6 +28,8 @@ from .payments.service import Payments, open_provider
 from .plans.routes import PLANS
 from .rating.routes import RATING
 from .routes import HANDLERS
+from .sagas.purchase import Shop, purchases
+from .sagas.replies import hear_payment
 from .sagas.routes import SAGAS
 
 NAME = "billing"
@@ -52,6 +54,8 @@ def create_app(
         database, core, cursors, now, money.adjustment_limit if adjustment_limit is None else adjustment_limit
     )
     payments = payments or Payments(database, now, provider=open_provider(money))
+    payments.on_settled(hear_payment)
+    engine = purchases(database, Shop(core, payments, now))
 
     @contextlib.asynccontextmanager
     async def closing(app: Litestar) -> AsyncGenerator[None]:
@@ -69,6 +73,7 @@ def create_app(
         dependencies={
             "billing": Provide(lambda: billing, sync_to_thread=False),
             "payments": Provide(lambda: payments, sync_to_thread=False),
+            "purchases": Provide(lambda: engine, sync_to_thread=False),
             "asked": Provide(list_query),
         },
         body_limit_bytes=body_limit_bytes or load(Limits).body_limit_bytes,

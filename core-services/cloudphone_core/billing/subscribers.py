@@ -24,7 +24,7 @@ from . import runs
 from .metering import check_interval
 from .orders import names
 from .rating.told import note
-from .replies import hear_reply
+from .sagas.replies import hear_reply
 
 USER_UPDATED = "billing-service.user-updated"
 DEVICE_UPDATED = "billing-service.device-updated"

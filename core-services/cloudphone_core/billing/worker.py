@@ -30,7 +30,10 @@ from .payments.reconciliation import reconcile_yesterday
 from .payments.rounds import look_after
 from .payments.service import Payments, open_provider
 from .rating.rounds import check_budgets, rate_due, tell_low_balances
-from .replies import give_up_waiting
+from .sagas.purchase import Shop, purchases
+from .sagas.replies import hear_payment
+from .sagas.runner import Runner
+from .sagas.steps import Pace
 from .subscribers import subscribe
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -54,6 +57,7 @@ async def run(
     round_seconds: float = ROUND_SECONDS,
     rating_seconds: float = RATING_SECONDS,
     payment_seconds: float = PAYMENT_SECONDS,
+    pace: Pace = Pace(),  # noqa: B008
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
     """Until it is cancelled. What is not given comes from the settings; all is closed at the end."""
@@ -63,13 +67,14 @@ async def run(
     payments = payments or Payments(
         database, now, provider=open_provider(load(PaymentSettings), seconds=PROVIDER_SECONDS)
     )
+    payments.on_settled(hear_payment)
+    engine = purchases(database, Shop(core, payments, now), pace=pace)
     subscribe(bus, database, now)
     try:
         async with core, asyncio.TaskGroup() as work:
             await bus.start()
             work.create_task(Relay(database, bus, service=NAME).run())
             work.create_task(_every(round_seconds, lambda: ask_about_open_runs(database, core, now(), patience)))
-            work.create_task(_every(round_seconds, lambda: give_up_waiting(database, now())))
             work.create_task(_every(round_seconds, lambda: issue_last_month(database, now(), timing)))
             work.create_task(_every(round_seconds, lambda: credit_refunds(database, now())))
             work.create_task(_every(round_seconds, lambda: settle_from_wallets(database, now())))
@@ -80,6 +85,7 @@ async def run(
             work.create_task(_every(rating_seconds, lambda: tell_low_balances(database, now())))
             work.create_task(_every(payment_seconds, lambda: look_after(payments)))
             work.create_task(_every(round_seconds, lambda: reconcile_yesterday(payments)))
+            work.create_task(Runner(database, engine, pace).run())
     finally:
         await payments.close()
         await bus.stop()

@@ -4,7 +4,9 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Request, Response, delete, get, post
+from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,7 +26,7 @@ from cloudphone_shared.contracts.scheduler import (
 )
 from cloudphone_shared.database import Cursors, Database, Reply, idempotent, request_hash
 from cloudphone_shared.errors import FieldError, Invalid, NotFound
-from cloudphone_shared.http.app import requires
+from cloudphone_shared.http.app import caller_of, requires
 from cloudphone_shared.http.lists import ListQuery, only_parameters
 
 from . import queries, service
@@ -33,6 +35,13 @@ from .settings import Scheduling
 IdempotencyKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
 _READ = requires("allocations:read")
 _MANAGE = requires("allocations:manage")
+
+
+async def _confirms(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Who manages allocations, and billing for what was paid."""
+    caller = caller_of(connection)
+    if not caller.may("allocations:confirm"):
+        caller.require("allocations:manage")
 
 
 @post("/v1/allocations", guards=[_MANAGE])
@@ -95,7 +104,7 @@ async def release_allocation(
         return Answer(data=queries.allocation_of(row), entities={})
 
 
-@post("/v1/allocations/{allocation_id:uuid}/confirm", status_code=200, guards=[_MANAGE])
+@post("/v1/allocations/{allocation_id:uuid}/confirm", status_code=200, guards=[_confirms])
 async def confirm_allocation(
     allocation_id: FromPath[UUID],
     data: JSONBody[AllocationConfirm],

@@ -101,9 +101,7 @@ class Stage:
     async def _make(self) -> Scene:
         tenant = (await self._post("/admin/tenants", {"name": "Checked", "slug": f"checked-{self._key}"}))["id"]
         template = (await self._get("/admin/templates"))["items"][0]["id"]
-        plans = [
-            await self._thing("p", "/admin/plans", {"price": 100}, hot=place < HOT_PLANS) for place in range(PLANS)
-        ]
+        plans = [await self._thing("p", "/admin/plans", {"price": 0}, hot=place < HOT_PLANS) for place in range(PLANS)]
         customers = [await self._customer(tenant, hot=place < HOT_CUSTOMERS) for place in range(CUSTOMERS)]
         things = [*plans]
         for customer in customers:

@@ -12,7 +12,6 @@ from ..contracts.billing import (
     Order,
     OrderCancel,
     OrderCreate,
-    OrderPatch,
     OrderSummary,
     Plan,
     PlanCreate,
@@ -136,14 +135,6 @@ class BillingClient:
         """Raises StateConflict unless the order is pending."""
         return await self.http.send(
             "POST", path_of("/v1/orders/{}/cancel", order_id), Order, reason, bearer=bearer, if_match=if_match
-        )
-
-    async def change_order(
-        self, order_id: UUID, patch: OrderPatch, bearer: Bearer, *, if_match: str | None = None
-    ) -> Order:
-        """An administrator's manual step along the order's table of states."""
-        return await self.http.send(
-            "PATCH", path_of("/v1/orders/{}", order_id), Order, patch, bearer=bearer, if_match=if_match
         )
 
     async def refund_order(

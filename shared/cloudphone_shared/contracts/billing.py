@@ -166,14 +166,6 @@ class OrderCancel(Request, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*$")] = "cancelled on request"
 
 
-class OrderPatch(Request, frozen=True, kw_only=True):
-    """An order's next state; only transitions of the table are accepted."""
-
-    state: OrderState
-    device_id: UUID | UnsetType = UNSET
-    reason: Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$")] = ""
-
-
 class UsageDay(Contract, frozen=True, kw_only=True):
     """`seconds` run on the UTC day `day` (ISO date), closed intervals only."""
 

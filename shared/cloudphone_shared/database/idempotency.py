@@ -58,6 +58,13 @@ def request_hash(caller_id: str, method: str, path: str, body: bytes) -> bytes:
     return hashlib.sha256(b"\0".join([caller_id.encode(), method.encode(), path.encode(), body])).digest()
 
 
+def check_key(key: str) -> None:
+    """Raises Invalid for a malformed one."""
+    if not _KEY.match(key):
+        message = "must be 1 to 255 visible ASCII characters"
+        raise Invalid(f"{IDEMPOTENCY_KEY} {message}", errors=[FieldError(field=IDEMPOTENCY_KEY, message=message)])
+
+
 async def idempotent(
     database: Database,
     tenant_id: str,
@@ -73,9 +80,7 @@ async def idempotent(
     if key is None:
         async with database.writing() as session:
             return await produce(session)
-    if not _KEY.match(key):
-        message = "must be 1 to 255 visible ASCII characters"
-        raise Invalid(f"{IDEMPOTENCY_KEY} {message}", errors=[FieldError(field=IDEMPOTENCY_KEY, message=message)])
+    check_key(key)
     place = {"tenant_id": tenant_id, "key": key}
     async with database.writing() as session:
         if not (await session.execute(in_schema(_LOCK, database.schema), place)).scalar_one():

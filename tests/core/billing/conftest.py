@@ -6,9 +6,12 @@ from uuid import UUID
 
 import anyio
 import httpx
+import jwt
 import pytest
 from sqlalchemy import text
 
+from cloudphone_core.billing.ledger import transfers
+from cloudphone_core.billing.ledger.transfers import Posting, of_tenant, wallet
 from cloudphone_core.billing.main import create_app
 from cloudphone_core.billing.models import SCHEMA
 from cloudphone_shared.database import Database, migrate
@@ -59,9 +62,27 @@ class World:
         body = {"name": "Basic", "price": 1999, "currency": "USD", **fields}
         return (await self.ok("POST", "/v1/plans", self.admin, body))["data"]
 
-    async def order(self, who: Headers | None = None, **fields: object) -> dict[str, Any]:
-        body = {"planId": (await self.plan())["id"], **fields}
+    async def order(self, who: Headers | None = None, **fields: Any) -> dict[str, Any]:
+        """Bought by somebody who has just the money for it."""
+        body = {"planId": str(fields.pop("planId", None) or (await self.plan())["id"]), **fields}
+        plan = (await self.ok("GET", f"/v1/plans/{body['planId']}", self.bff))["data"]
+        user_id = UUID(str(fields.get("userId") or _id_of(who or self.as_ana)))
+        await self.fund(user_id, plan["price"], plan["currency"])
         return (await self.ok("POST", "/v1/orders", who or self.as_ana, body))["data"]
+
+    async def fund(self, user_id: UUID, amount: int, currency: str = "USD") -> None:
+        """Puts money into a wallet, as it was there when the ledger began."""
+        tenant_id = self.owners.users[user_id].tenant_id
+        postings = [
+            Posting(wallet(tenant_id, user_id, currency), amount),
+            Posting(of_tenant(tenant_id, "opening", currency), -amount),
+        ]
+        async with self.database.writing() as session:
+            if amount:
+                await transfers.transfer(
+                    session, key=str(uuid7()), kind="opening", postings=postings, reason="opening", reference=None,
+                    actor="test", at=self.now,
+                )  # fmt: skip
 
     async def run(
         self, device_id: UUID, user_id: UUID, start: float, stop: float | None, **fields: object
@@ -82,6 +103,11 @@ class World:
     async def rows(self, sql: str, **parameters: object) -> list[Any]:
         async with self.database.reading() as session:
             return list((await session.execute(text(sql), parameters)).all())
+
+
+def _id_of(who: Headers) -> str:
+    token = who["Authorization"].removeprefix("Bearer ")
+    return jwt.decode(token, options={"verify_signature": False})["sub"]
 
 
 @pytest.fixture

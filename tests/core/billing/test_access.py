@@ -32,7 +32,6 @@ class Acme:
             f"/v1/usage-records/{self.run_id}",
         ]
         self.writes: list[tuple[str, str, object]] = [
-            ("PATCH", f"/v1/orders/{self.order_id}", {"state": "cancelled"}),
             ("POST", f"/v1/orders/{self.order_id}/cancel", {}),
             ("POST", f"/v1/users/{world.ana.id}/adjustments", GIFT),
             ("POST", "/v1/orders", {"planId": order["planId"], "userId": str(world.ana.id)}),
@@ -72,7 +71,7 @@ async def test_another_tenant_meets_404_everywhere(world: World, acme: Acme) -> 
             assert response.status_code in (403, 404), (method, path)
             problem(response)
     kept = await world.ok("GET", f"/v1/orders/{acme.order_id}", world.admin)
-    assert kept["data"]["state"] == "pending"
+    assert kept["data"]["state"] == "provisioning"
     assert (await world.ok("GET", acme.reads[2], world.bff))["data"]["available"] == 500
 
 
@@ -115,21 +114,24 @@ async def test_lists_and_statistics_stay_within_the_scope(world: World, acme: Ac
     assert await listed(world.staff(world.rival), f"&tenantId={world.acme}") == set()
     assert {acme.order_id, theirs["id"]} <= await listed(world.bff)
     numbers = (await world.ok("GET", "/v1/billing/statistics", world.staff(world.rival)))["data"]
-    assert numbers == {"orders": 1, "byState": {"pending": 1}, "revenueLast30Days": {}, "runningNow": 0}
+    assert numbers == {"orders": 1, "byState": {"provisioning": 1}, "revenueLast30Days": {}, "runningNow": 0}
     assert (await world.client.get("/v1/billing/statistics", headers=world.as_ana)).status_code == 403
 
 
 async def test_statistics_count_what_was_earned_and_what_runs(world: World) -> None:
     phone = world.owners.device(world.acme)
     await world.run(phone.id, world.ana.id, -5, None)
-    for state in (["provisioning", "paid"], ["provisioning", "paid", "completed"], ["cancelled"]):
-        order = await world.order(planId=(await world.plan(price=250, currency="EUR"))["id"])
-        for step in state:
-            await world.ok("PATCH", f"/v1/orders/{order['id']}", world.admin, {"state": step})
+    own = world.owners.device(world.acme, world.ana.id)
+    plan = (await world.plan(price=250, currency="EUR"))["id"]
+    for _ in range(2):
+        await world.order(planId=plan, deviceId=str(own.id))
+    await world.order(planId=plan)
+    cancelled = await world.order(planId=plan)
+    await world.ok("POST", f"/v1/orders/{cancelled['id']}/cancel", world.as_ana, {})
     answer = await world.ok("GET", "/v1/billing/statistics", world.staff(world.acme))
     assert answer["data"] == {
-        "orders": 3,
-        "byState": {"paid": 1, "completed": 1, "cancelled": 1},
+        "orders": 4,
+        "byState": {"completed": 2, "provisioning": 1, "cancelled": 1},
         "revenueLast30Days": {"EUR": 500},
         "runningNow": 1,
     }
@@ -140,7 +142,6 @@ async def test_roles_do_what_their_permissions_say(world: World, acme: Acme) -> 
         who = world.signer.headers(role=role, id=world.ana.id, tenant=world.acme)
         for method, path, body in (
             ("POST", "/v1/plans", {"name": "Cheap", "price": 0}),
-            ("PATCH", f"/v1/orders/{acme.order_id}", {"state": "cancelled"}),
             ("POST", f"/v1/users/{world.ana.id}/adjustments", GIFT),
             ("POST", "/v1/usage-records", acme.writes[-1][2]),
         ):

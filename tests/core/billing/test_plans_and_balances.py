@@ -132,7 +132,7 @@ async def test_orders_are_found_sorted_and_turned_page_by_page(world: World) -> 
     assert await count("search=50%25_t") == 5
     assert await count("search=5__T") == 0
     assert await count("search=nobody") == 0
-    assert await count("state=pending") == 5
+    assert await count("state=provisioning") == 5
     assert await count("state=paid") == 0
     assert await count(f"userId={tom.id}&sort=userName,-createdAt") == 5
     assert await count(f"userId={world.ana.id}") == 0

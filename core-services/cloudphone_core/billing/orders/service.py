@@ -4,7 +4,6 @@ Each appends a fact, and the order's row becomes what the facts say. Rows are lo
 coupon, order, subscription.
 """
 
-from collections.abc import Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -17,11 +16,10 @@ from cloudphone_shared.contracts.device import Device
 from cloudphone_shared.contracts.purchase import PaymentMethod
 from cloudphone_shared.contracts.user import User
 from cloudphone_shared.database import announce, versions_of
-from cloudphone_shared.errors import Conflict, NotFound, StateConflict
+from cloudphone_shared.errors import NotFound, StateConflict
 from cloudphone_shared.events.billing import OrderCreated, OrderDeviceBound, OrderStateChanged
 from cloudphone_shared.http.preconditions import check_version
 
-from .. import allocation
 from ..invoices.taxes import rate_for, tax_in
 from ..models import CopyRow
 from ..plans import coupons, pricing
@@ -34,8 +32,6 @@ from .names import name_device, newest, newest_device
 
 PURCHASE = "purchase"
 """Who does what the purchase does by itself."""
-UNBOUND: frozenset[OrderState] = frozenset({"pending", "provisioning"})
-"""The states in which an order's device can still be named."""
 
 
 async def place(
@@ -174,13 +170,6 @@ async def expire(session: AsyncSession, order: OrderRow, reason: str, at: dateti
     await _take(session, order, facts.Expired(), reason, actor, at)
 
 
-async def fail_order(session: AsyncSession, order: OrderRow, reason: str, *, actor: str, at: datetime) -> None:
-    """One that is being provisioned and for which nothing is held any more."""
-    await compensate(session, order, reason, at, actor=actor)
-    await allocation.follow(session, order, at)
-    await end_compensated(session, order, "failed", reason, at, actor=actor)
-
-
 async def locked(session: AsyncSession, order_id: UUID) -> OrderRow | None:
     return await session.get(OrderRow, order_id, with_for_update=True, populate_existing=True)
 
@@ -195,53 +184,6 @@ async def order_to_change(
         raise NotFound(entities=versions)
     check_version(expected, versions[entities.order(order_id)])
     return order
-
-
-_BY_HAND: Mapping[OrderState, Callable[[OrderRow], facts.Fact]] = {
-    "provisioning": lambda order: facts.ProvisioningBegun(),
-    "paid": lambda order: facts.Paid(),
-    "compensating": lambda order: facts.UndoingBegun(),
-    "refunding": lambda order: facts.RefundBegun(amount=order.amount - order.refunded),
-    "refunded": lambda order: facts.Refunded(amount=order.amount - order.refunded),
-}
-
-
-async def take_step(
-    session: AsyncSession,
-    caller: Caller,
-    order_id: UUID,
-    state: OrderState,
-    reason: str,
-    device: Device | None,
-    *,
-    expected: int | None,
-    at: datetime,
-) -> None:
-    """An administrator's step. Raises StateConflict for one that the table does not have."""
-    copy = await newest_device(session, device) if device else None
-    order = await order_to_change(session, caller, order_id, expected=expected)
-    check_step(order.state, state)
-    reason, actor = reason or "by hand", caller.id
-    if device is not None and copy is not None:
-        if device.tenant_id != order.tenant_id:
-            raise NotFound("There is no such device", entities={entities.device(device.id): device.version})
-        if order.state not in UNBOUND:
-            raise Conflict(f"An order that is {order.state} keeps its device")
-        name_device(order, copy)
-        if state != "provisioning":
-            raise Conflict("A device is bound by the step to provisioning")
-        await _take(session, order, facts.ProvisioningBegun(device_id=device.id), reason, actor, at)
-    elif state == "completed":
-        await complete(session, order, at, reason=reason, actor=actor)
-    elif order.state == "compensating":
-        await end_compensated(session, order, state, reason, at, actor=actor)
-    elif state == "cancelled":
-        await cancel(session, order, reason, at, actor=actor)
-    elif state == "expired":
-        await expire(session, order, reason, at, actor=actor)
-    else:
-        await _take(session, order, _BY_HAND[state](order), reason, actor, at)
-    await allocation.follow(session, order, at)
 
 
 async def _take(

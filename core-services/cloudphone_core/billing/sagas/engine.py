@@ -258,7 +258,7 @@ class Engine:
         saga = turn.saga
         saga.state, saga.failure, saga.attempts, saga.deadline_at = "compensating", why, 0, None
         if isinstance(error, DomainError):
-            saga.refusal = {**msgspec.to_builtins(error.problem()), "headers": error.headers}
+            saga.refusal = msgspec.to_builtins(error.problem())
         turn.asked = None
 
     async def _alarm(self, turn: Turn, why: str) -> None:
