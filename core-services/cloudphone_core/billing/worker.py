@@ -24,6 +24,7 @@ from .invoices.rounds import (
     settle_from_wallets,
     warn_of_overdue,
 )
+from .ledger.transfers import expire_due
 from .main import NAME
 from .open_runs import PATIENCE, Patience, ask_about_open_runs
 from .payments.reconciliation import reconcile_yesterday
@@ -80,6 +81,7 @@ async def run(
             work.create_task(_every(round_seconds, lambda: settle_from_wallets(database, now())))
             work.create_task(_every(round_seconds, lambda: warn_of_overdue(database, now())))
             work.create_task(_every(round_seconds, lambda: freeze_for_overdue(database, now())))
+            work.create_task(_every(round_seconds, lambda: expire_due(database, now())))
             work.create_task(_every(rating_seconds, lambda: rate_due(database)))
             work.create_task(_every(rating_seconds, lambda: check_budgets(database, now())))
             work.create_task(_every(rating_seconds, lambda: tell_low_balances(database, now())))

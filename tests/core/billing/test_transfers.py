@@ -130,27 +130,28 @@ FROM billing.transfers LIMIT 1
 """
 
 
-@pytest.mark.parametrize(
-    "by_hand",
-    [
-        "UPDATE billing.entries SET amount = amount + 1",
-        "DELETE FROM billing.entries",
-        "TRUNCATE billing.entries CASCADE",
-        """INSERT INTO billing.entries (transfer_id, line, account_id, amount, at)
-        SELECT id, 9, account_ids[2], 5, now() FROM billing.transfers LIMIT 1""",
-        "DELETE FROM billing.transfers",
-        "UPDATE billing.transfers SET amounts = ARRAY[1, -1, 0]",
-        "UPDATE billing.transfers SET state = 'pending', settled_at = NULL",
-        "UPDATE billing.accounts SET balance = balance + 1",
-        "DELETE FROM billing.accounts",
-        """INSERT INTO billing.accounts (id, tenant_id, kind, owner_id, currency, balance, opened_at, updated_at)
-        VALUES (gen_random_uuid(), gen_random_uuid(), 'wallet', gen_random_uuid(), 'USD', 5, now(), now())""",
-        MADE_BY_HAND.format(currency="currency", amounts="ARRAY[7, -5, -1]"),
-        MADE_BY_HAND.format(currency="'EUR'", amounts="amounts"),
-    ],
-)
-async def test_no_hand_changes_what_was_booked(ledger: Ledger, by_hand: str) -> None:
+BY_HAND = [
+    "UPDATE billing.entries SET amount = amount + 1",
+    "DELETE FROM billing.entries",
+    "TRUNCATE billing.entries CASCADE",
+    """INSERT INTO billing.entries (transfer_id, line, account_id, amount, at)
+    SELECT id, 9, account_ids[2], 5, now() FROM billing.transfers LIMIT 1""",
+    "DELETE FROM billing.transfers",
+    "UPDATE billing.transfers SET amounts = ARRAY[1, -1, 0]",
+    "UPDATE billing.transfers SET state = 'pending', settled_at = NULL",
+    "UPDATE billing.accounts SET balance = balance + 1",
+    "DELETE FROM billing.accounts",
+    """INSERT INTO billing.accounts (id, tenant_id, kind, owner_id, currency, balance, opened_at, updated_at)
+    VALUES (gen_random_uuid(), gen_random_uuid(), 'wallet', gen_random_uuid(), 'USD', 5, now(), now())""",
+    MADE_BY_HAND.format(currency="currency", amounts="ARRAY[7, -5, -1]"),
+    MADE_BY_HAND.format(currency="'EUR'", amounts="amounts"),
+]
+
+
+async def test_no_hand_changes_what_was_booked(ledger: Ledger) -> None:
     await ledger.transfer(100)
-    with pytest.raises(DBAPIError):
-        async with ledger.world.database.writing() as session:
-            await session.execute(text(by_hand))
+    for by_hand in BY_HAND:
+        with pytest.raises(DBAPIError):
+            async with ledger.world.database.writing() as session:
+                await session.execute(text(by_hand))
+    assert await ledger.stands() == (100, 0)
