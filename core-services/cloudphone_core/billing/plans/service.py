@@ -18,6 +18,7 @@ from cloudphone_shared.events.billing import PlanChanged
 from cloudphone_shared.http.preconditions import check_version
 from cloudphone_shared.ids import uuid7
 
+from ..rating.rules import check_usable
 from .models import CouponRow, PlanRow, PlanVersionRow
 
 TERMS = "price", "period_days", "included_hours", "template_id", "rule_id", "grace_days"
@@ -34,7 +35,10 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 async def create_plan(
     session: AsyncSession, caller: Caller, new: PlanCreate, at: datetime
 ) -> tuple[UUID, dict[str, int]]:
+    """Raises Invalid for a rule that is not in use, or in another currency."""
     sees_all_tenants(caller)
+    if new.rule_id is not None:
+        await check_usable(session, new.rule_id, new.currency)
     terms = {name: getattr(new, name) for name in TERMS}
     plan = PlanRow(id=uuid7(), name=new.name, currency=new.currency, active=True, created_at=at, revision=1, **terms)
     session.add(plan)
@@ -47,13 +51,15 @@ async def create_plan(
 async def revise_plan(
     session: AsyncSession, caller: Caller, plan_id: UUID, revise: PlanRevise, *, expected: int | None, at: datetime
 ) -> int:
-    """The plan's present revision. One that changes nothing makes no version."""
+    """The plan's present revision. One that changes nothing makes no version. Raises Invalid as `create_plan` does."""
     plan = await _plan_to_change(session, caller, plan_id, expected)
     terms = {name: getattr(plan, name) for name in TERMS}
     wanted = {name: value for name in TERMS if (value := getattr(revise, name)) is not UNSET}
     changed = sorted(name for name, value in wanted.items() if value != terms[name])
     if not changed:
         return plan.revision
+    if "rule_id" in changed and wanted["rule_id"] is not None:
+        await check_usable(session, wanted["rule_id"], plan.currency)
     revision = plan.revision + 1
     session.add(
         PlanVersionRow(plan_id=plan_id, revision=revision, currency=plan.currency, created_at=at, **{**terms, **wanted})
