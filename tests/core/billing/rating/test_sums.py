@@ -193,7 +193,7 @@ class Rating:
         found = await charges.open_charges(session, self.user.id, until)
         assert all(row.stopped_at <= until for row in found)
         if found:
-            await charges.claim(session, [row.id for row in found], uuid7(), 1)
+            await charges.claim(session, uuid7(), {1: [row.id for row in found]})
 
     async def _found(self, session: AsyncSession) -> Fraction:
         rows = await session.scalars(select(ChargeRow.worth).where(ChargeRow.user_id == self.user.id))
