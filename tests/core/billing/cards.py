@@ -66,7 +66,7 @@ class Shop(World):
         return (await self.provider.get("/control/webhooks")).json()
 
     async def tell(self, webhook: dict[str, str]) -> httpx.Response:
-        headers = {"Stripe-Signature": webhook["signature"]}
+        headers = {"Stripe-Signature": webhook["signature"].encode()}
         return await self.client.post("/v1/webhooks/card", content=webhook["body"].encode(), headers=headers)
 
     async def hear(self) -> list[str]:
@@ -98,6 +98,8 @@ class Shop(World):
         if reference is None:
             return 0
         intent = (await self.provider.get(f"/control/things/{reference}")).json()
+        if intent["latest_charge"] is None:
+            return 0
         charge = (await self.provider.get(f"/control/things/{intent['latest_charge']}")).json()
         return charge["amount_captured"] - charge["amount_refunded"]
 

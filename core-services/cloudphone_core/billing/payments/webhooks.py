@@ -73,6 +73,9 @@ async def _about_payment(payments: Payments, told: Told) -> Outcome:
     if contradiction := _contradiction(payment, told):
         return await _contradicted(payments, told, payment, contradiction)
     found = await cards.find(payment)
+    theirs = found and (found.checkout_id if told.type.startswith("checkout.") else found.reference)
+    if theirs and theirs != told.subject.get("id"):
+        return await _contradicted(payments, told, payment, f"id: {theirs} there, {told.subject.get('id')} told")
     async with cards.settling(payment.id) as (session, payment):
         contradiction = await cards.apply(session, payment, found)
         outcome: Outcome = "refused" if contradiction else "applied"
