@@ -171,13 +171,29 @@ STORIES = st.lists(st.tuples(STEPS, FAULTS), min_size=3, max_size=10)
 def history(database_url: str, card_server: CardServer) -> Iterator[tuple[asyncio.Runner, Shop]]:
     """One shop for all stories."""
     with asyncio.Runner() as runner:
-        opening = opened(database_url, Signer(), card_server)
-        shop = runner.run(opening.__aenter__())
-        yield runner, shop
-        runner.run(opening.__aexit__(None, None, None))
+        ready: asyncio.Future[Shop] = runner.get_loop().create_future()
+        over = asyncio.Event()
+
+        async def keep() -> None:
+            """Opened and closed by one task."""
+            async with opened(database_url, Signer(), card_server) as shop:
+                ready.set_result(shop)
+                await over.wait()
+
+        async def first() -> Shop:
+            await asyncio.wait([ready, keeping], return_when=asyncio.FIRST_COMPLETED)
+            return ready.result()
+
+        async def end() -> None:
+            over.set()
+            await keeping
+
+        keeping = runner.get_loop().create_task(keep())
+        yield runner, runner.run(first())
+        runner.run(end())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=STORIES, order=st.randoms(use_true_random=False))
 def test_in_whatever_order_things_happen_both_books_agree_in_the_end(
     history: tuple[asyncio.Runner, Shop], story: list[tuple[str, str]], order: Any
