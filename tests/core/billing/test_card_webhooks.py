@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudphone_shared.errors import StateConflict
@@ -193,7 +193,7 @@ def history(database_url: str, card_server: CardServer) -> Iterator[tuple[asynci
         runner.run(end())
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings().max_examples // 4, deadline=None)
 @given(story=STORIES, order=st.randoms(use_true_random=False))
 def test_in_whatever_order_things_happen_both_books_agree_in_the_end(
     history: tuple[asyncio.Runner, Shop], story: list[tuple[str, str]], order: Any
