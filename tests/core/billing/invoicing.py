@@ -45,15 +45,24 @@ class Shopper:
                 at=self.world.now,
             )
 
-    async def subscribe(self, device_id: UUID, *, rate: str | int, hours: int = 0, price: int = 0) -> UUID:
+    async def subscribe(
+        self,
+        device_id: UUID,
+        *,
+        rate: str | int,
+        hours: int = 0,
+        price: int = 0,
+        device_name: str = "Pixel",
+        **terms: object,
+    ) -> UUID:
         """To a device, with `hours` in the plan and an hour beyond them at `rate`."""
         rule = {
             "name": "By the hour", "kind": "tiered", "currency": self.currency,
             "definition": {"tiers": [{"upToHours": None, "rate": str(rate)}]}, "validFrom": self.world.hour(-9999),
         }  # fmt: skip
         rule_id = (await self.world.ok("POST", "/v1/billing-rules", self.world.admin, rule))["data"]["id"]
-        device = self.world.owners.device(self.user.tenant_id, self.id, id=device_id)
-        return await self.buy(price, device=device, ruleId=rule_id, includedHours=hours)
+        device = self.world.owners.device(self.user.tenant_id, self.id, id=device_id, name=device_name)
+        return await self.buy(price, device=device, ruleId=rule_id, includedHours=hours, **terms)
 
     async def run(self, device_id: UUID, start: float, stop: float, **fields: object) -> dict[str, Any]:
         """From and to hours from now: time has to pass before it is told."""
@@ -66,7 +75,7 @@ class Shopper:
         self, price: int, *, coupon: str | None = None, device: Device | None = None, **terms: object
     ) -> UUID:
         """The order; its money comes from the wallet, which is filled for it."""
-        plan = await self.world.plan(price=price, currency=self.currency, **terms)
+        plan = await self.world.plan(**{"price": price, "currency": self.currency, **terms})
         if price:
             await self.recharge(price)
         order_id, payment_id, now = uuid7(), uuid7(), self.world.now

@@ -36,7 +36,7 @@ class Fonts:
 
     def runs(self, text: str) -> Iterable[tuple[int | None, str]]:
         """`text` in pieces, each with the place among `paths` of the font to set it in; None: no font has it."""
-        if text.isascii() and self.paths:
+        if self.paths and _characters(self.paths[0]).issuperset(map(ord, text)):
             return [(0, text)]
         last: int | None = 0 if self.paths else None
         placed: list[tuple[int | None, str]] = []

@@ -1,4 +1,4 @@
-"""An invoice as a PDF: the same bytes for the same invoice, whatever was paid since. Takes a second of CPU for 10,000
+"""An invoice as a PDF: the same bytes for the same invoice, whatever was paid since. Takes seconds of CPU for 10,000
 lines, so it is to be called in a thread."""
 
 from collections.abc import Iterable, Sequence
@@ -50,12 +50,13 @@ class _Sheet:
         self.document.set_compression(True)
         self._fonts = fonts
         self._size: float = _BODY
+        self._present: tuple[int | None, float] | None = None
         self._known: set[int] = set()
         self.turn()
 
     def turn(self) -> None:
         self.document.add_page()
-        self.y = _TOP
+        self.y, self._present = _TOP, None
         self._pen(None if not self._fonts.paths else 0, _SMALL)
         self.right(_RIGHT, f"{self.document.page_no()}", _SMALL, y=288.0)
 
@@ -67,12 +68,12 @@ class _Sheet:
             self._pen(font, size)
             piece = _sayable(font, piece)
             self.document.text(x, self.y, piece)
-            x += self.document.get_string_width(piece)
+            x += self._width_of(piece)
 
     def right(self, x: float, text: str, size: float = _BODY, *, y: float | None = None) -> None:
         """Figures: one font has them all."""
         self._pen(0 if self._fonts.paths else None, size)
-        self.document.text(x - self.document.get_string_width(text), self.y if y is None else y, text)
+        self.document.text(x - self._width_of(text), self.y if y is None else y, text)
 
     def cut(self, text: str, width: float, size: float) -> str:
         """What of `text` fits in `width`."""
@@ -89,17 +90,22 @@ class _Sheet:
         total = 0.0
         for font, piece in self._fonts.runs(text):
             self._pen(font, size)
-            total += self.document.get_string_width(_sayable(font, piece))
+            total += self._width_of(_sayable(font, piece))
         return total
 
+    def _width_of(self, text: str) -> float:
+        """In the present font, without the library's search for emphasis and line breaks."""
+        font = self.document.current_font
+        return 0.0 if font is None else font.get_text_width(text, self._size, None)[1] / self.document.k
+
     def _pen(self, font: int | None, size: float) -> None:
-        if font is None:
-            self.document.set_font("helvetica", size=size)
+        if (font, size) == self._present:
             return
-        if font not in self._known:
+        if font is not None and font not in self._known:
             self.document.add_font(f"font{font}", fname=str(self._fonts.paths[font]))
             self._known.add(font)
-        self.document.set_font(f"font{font}", size=size)
+        self.document.set_font("helvetica" if font is None else f"font{font}", size=size)
+        self._present, self._size = (font, size), size
 
 
 def _sayable(font: int | None, text: str) -> str:
