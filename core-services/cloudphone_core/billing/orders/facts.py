@@ -111,11 +111,19 @@ class PartlyRefunded(Fact, frozen=True, kw_only=True):
     amount: int
 
 
+class Credited(Fact, frozen=True, kw_only=True):
+    """A change of plan, the order `by`, gave `amount` of what was paid here back."""
+
+    type: ClassVar[str] = "credited"
+    by: UUID
+    amount: int
+
+
 FACTS: Mapping[str, type[Fact]] = {
     fact.type: fact
     for fact in (
         Placed, ProvisioningBegun, DeviceBound, Paid, Completed, UndoingBegun, Cancelled, Expired, Failed,
-        RefundBegun, Refunded, PartlyRefunded,
+        RefundBegun, Refunded, PartlyRefunded, Credited,
     )
 }  # fmt: skip
 

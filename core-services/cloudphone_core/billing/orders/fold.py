@@ -73,7 +73,7 @@ def step(order: Folded | None, fact: Fact, at: datetime) -> Folded:
     match fact:
         case facts.DeviceBound(device_id=device_id) | facts.ProvisioningBegun(device_id=UUID() as device_id):
             return msgspec.structs.replace(after, device_id=device_id)
-        case facts.Refunded(amount=amount) | facts.PartlyRefunded(amount=amount):
+        case facts.Refunded(amount=amount) | facts.PartlyRefunded(amount=amount) | facts.Credited(amount=amount):
             return msgspec.structs.replace(after, refunded=after.refunded + amount)
         case _:
             return after

@@ -27,8 +27,8 @@ from ..plans.models import PlanVersionRow
 class OrderRow(Base):
     """The fold of its events, beside the names: `…_version` is the owner's version that a copy was taken at.
 
-    `amount` = `list_price` - `discount` contains `tax`; `refunded` of it went back. `credit`: what a change to a
-    cheaper plan gave back at once. `last_number` is its last event's.
+    `amount` = `list_price` - `discount` contains `tax`; `refunded` of it went back, by refund or by a change to a
+    cheaper plan. `credit`: what this change of plan gave back. `last_number` is its last event's.
     """
 
     __tablename__ = "orders"
@@ -122,8 +122,8 @@ class OrderRefundRow(Base):
 class SubscriptionRow(Base):
     """What an order gives for a time. `order_id` is the purchase, `paid_by` the order that paid the present period.
 
-    `worth`: what the whole present period counts as having cost, for a change of plan; `paid`: what was paid for it
-    and did not go back. `try_at`: when a renewal that could not be paid is tried again, at the latest.
+    `worth`: what the whole present period counts as having cost, for a change of plan. `try_at`: when a renewal that
+    could not be paid is tried again, at the latest.
     """
 
     __tablename__ = "subscriptions"
@@ -140,7 +140,6 @@ class SubscriptionRow(Base):
     period_end: Mapped[datetime] = mapped_column(Moment)
     paid_by: Mapped[UUID] = mapped_column(ForeignKey(OrderRow.id))
     worth: Mapped[int] = mapped_column(BigInteger)
-    paid: Mapped[int] = mapped_column(BigInteger)
     auto_renew: Mapped[bool]
     grace_until: Mapped[datetime | None] = mapped_column(Moment)
     try_at: Mapped[datetime | None] = mapped_column(Moment)
@@ -152,7 +151,7 @@ class SubscriptionRow(Base):
         ForeignKeyConstraint(("plan_id", "plan_revision"), (PlanVersionRow.plan_id, PlanVersionRow.revision)),
         CheckConstraint("state IN ('active', 'grace', 'ended')", name="known_state"),
         CheckConstraint("period_end > period_start", name="lasts"),
-        CheckConstraint("worth >= 0 AND paid >= 0", name="not_negative"),
+        CheckConstraint("worth >= 0", name="worth_not_negative"),
         CheckConstraint("(state = 'grace') = (grace_until IS NOT NULL AND try_at IS NOT NULL)", name="grace_ends"),
         CheckConstraint(
             "(state = 'ended') = (ended_at IS NOT NULL AND end_reason IS NOT NULL)", name="ended_for_a_reason"

@@ -48,6 +48,21 @@ async def newest(session: AsyncSession, entity: str, version: int, name: str, em
     return (await session.execute(select(CopyRow).where(CopyRow.entity == entity))).scalar_one()
 
 
+async def known(session: AsyncSession, order: OrderRow) -> tuple[CopyRow, CopyRow | None]:
+    """The user's copy and the device's, locked: what is placed on behalf of the order is named by them."""
+    person = await _heard(session, entities.user(order.user_id))
+    phone = await _heard(session, entities.device(order.device_id)) if order.device_id else None
+    if person is None:
+        told = order.user_name or "", order.user_email
+        person = await newest(session, entities.user(order.user_id), order.user_version, *told)
+    return person, phone
+
+
+async def _heard(session: AsyncSession, entity: str) -> CopyRow | None:
+    asked = select(CopyRow).where(CopyRow.entity == entity).with_for_update()
+    return (await session.scalars(asked.execution_options(populate_existing=True))).one_or_none()
+
+
 def name_device(order: OrderRow, copy: CopyRow | None) -> None:
     """Without a copy the name follows when the device's owner announces it."""
     order.device_name, order.device_version = (copy.name, copy.version) if copy else (None, 0)

@@ -11,7 +11,7 @@ from cloudphone_shared import entities
 from cloudphone_shared.auth import Caller
 from cloudphone_shared.contracts.billing import Order, OrderEvent, OrderState
 from cloudphone_shared.contracts.common import Answer, Page
-from cloudphone_shared.contracts.purchase import Subscription
+from cloudphone_shared.contracts.purchase import Subscription, SubscriptionState
 from cloudphone_shared.database.pagination import Cursors, Sorts, containing, equal, page
 from cloudphone_shared.database.versions import versions_of
 from cloudphone_shared.errors import NotFound
@@ -32,6 +32,11 @@ _SORTS = Sorts(
         "userName": OrderRow.user_name,
     },
     tiebreak=OrderRow.id,
+    default="-createdAt",
+)
+_SUBSCRIPTION_SORTS = Sorts(
+    {"createdAt": SubscriptionRow.created_at, "periodEnd": SubscriptionRow.period_end},
+    tiebreak=SubscriptionRow.id,
     default="-createdAt",
 )
 _NOT_OF_THE_ROW = {"plan_name", "history", "version", "subscription", "checkout_url"}
@@ -84,6 +89,43 @@ async def order_page(
     return Page(items=found.items, next_cursor=found.next_cursor)
 
 
+class SubscriptionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """None asks for nothing."""
+
+    state: SubscriptionState | None
+    user_id: UUID | None
+
+
+async def subscription(session: AsyncSession, caller: Caller, subscription_id: UUID) -> Answer[Subscription]:
+    """Raises NotFound for one that the caller may not see."""
+    row = await session.get(SubscriptionRow, subscription_id)
+    if row is None or not caller.sees(row.tenant_id, row.user_id):
+        raise NotFound("There is no such subscription")
+    shown = await versions_of(session, entities.order(row.order_id))
+    return Answer(data=_subscription(row, shown), entities=shown)
+
+
+async def subscription_page(
+    session: AsyncSession, caller: Caller, wanted: SubscriptionFilter, asked: ListQuery, cursors: Cursors
+) -> Answer[Page[Subscription]]:
+    statement = select(SubscriptionRow).where(
+        *within_scope(caller, SubscriptionRow),
+        *equal((SubscriptionRow.state, wanted.state), (SubscriptionRow.user_id, wanted.user_id)),
+    )
+    found = await page(
+        session,
+        statement,
+        _SUBSCRIPTION_SORTS.parse(asked.sort),
+        cursors=cursors,
+        scope=f"subscriptions {wanted} for {caller.data_scope} {caller.tenant_id} {caller.id}",
+        cursor=asked.cursor,
+        limit=asked.limit,
+    )
+    shown = await versions_of(session, *(entities.order(row.order_id) for row in found.items))
+    items = [_subscription(row, shown) for row in found.items]
+    return Answer(data=Page(items=items, next_cursor=found.next_cursor), entities=shown)
+
+
 async def _order(session: AsyncSession, row: OrderRow, versions: dict[str, int]) -> Order:
     plan_name = await session.scalar(select(PlanRow.name).where(PlanRow.id == row.plan_id)) or ""
     begun = await session.scalar(select(SubscriptionRow).where(SubscriptionRow.order_id == row.id))
@@ -92,7 +134,7 @@ async def _order(session: AsyncSession, row: OrderRow, versions: dict[str, int])
         plan_name=plan_name,
         history=[_event(event, plan_name, row.currency) for event in await events_of(session, row.id)],
         version=versions[entities.order(row.id)],
-        subscription=subscription_of(begun, versions[entities.order(row.id)]) if begun else None,
+        subscription=_subscription(begun, versions) if begun else None,
     )
 
 
@@ -102,7 +144,7 @@ def _event(row: OrderEventRow, plan_name: str, currency: str) -> OrderEvent:
     return OrderEvent(state=row.state, reason=row.reason, at=row.at, says=told)
 
 
-def subscription_of(row: SubscriptionRow, version: int) -> Subscription:
+def _subscription(row: SubscriptionRow, versions: dict[str, int]) -> Subscription:
     """Its version is its order's: what changes one changes the other."""
     told = {name: getattr(row, name) for name in Subscription.__struct_fields__ if name != "version"}
-    return Subscription(**told, version=version)
+    return Subscription(**told, version=versions[entities.order(row.order_id)])

@@ -1,12 +1,13 @@
 """Orders and subscriptions over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import Response, get
+from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.contracts.billing import (
     Order,
@@ -14,20 +15,28 @@ from cloudphone_shared.contracts.billing import (
     OrderSummary,
 )
 from cloudphone_shared.contracts.common import Answer, Many, Page
+from cloudphone_shared.contracts.purchase import OrderRefund
+from cloudphone_shared.database.idempotency import Reply
 from cloudphone_shared.http.app import requires
 from cloudphone_shared.http.batches import Ids, parse_ids
 from cloudphone_shared.http.lists import ListQuery, only_parameters
+from cloudphone_shared.http.preconditions import expected_version
 
 from .. import owners
 from ..handling import (
+    IfMatch,
+    Key,
     Stand,
     TenantId,
     UserId,
     Who,
+    once,
     sees_all,
     tagged,
+    with_versions,
 )
-from . import queries, reads
+from . import queries, reads, refunds
+from .subscription_routes import SUBSCRIPTIONS, locked_with, money_of
 
 InState = Annotated[OrderState | None, QueryParameter(name="state")]
 DeviceId = Annotated[UUID | None, QueryParameter(name="deviceId")]
@@ -66,6 +75,28 @@ async def get_order(order_id: FromPath[UUID], billing: Stand, caller: Who) -> Re
         return tagged(await queries.order(session, caller, order_id))
 
 
+@post("/v1/orders/{order_id:uuid}/refund", guards=[requires("orders:manage")], status_code=200)
+async def refund_order(
+    request: Request[Any, Any, Any],
+    order_id: FromPath[UUID],
+    data: JSONBody[OrderRefund],
+    billing: Stand,
+    caller: Who,
+    key: Key = None,
+    if_match: IfMatch = None,
+) -> Response[Any]:
+    expected = expected_version(if_match)
+
+    async def make(session: AsyncSession) -> Reply:
+        order, purchase, subscription = await locked_with(session, caller, order_id, expected=expected)
+        at = billing.now()
+        await refunds.refund(session, purchase, order, subscription, data, actor=caller.id, at=at)
+        answer = await queries.order(session, caller, order_id)
+        return Reply.of(with_versions(await money_of(session, order), answer), status=200)
+
+    return await once(request, billing, caller, key, make)
+
+
 @get("/v1/users/orders", guards=[requires("orders:read")])
 async def orders_of_many(billing: Stand, caller: Who, ids: Ids) -> Answer[Many[list[OrderSummary]]]:
     sees_all(caller)
@@ -79,5 +110,5 @@ async def orders_of(user_id: FromPath[UUID], billing: Stand, caller: Who) -> Ans
 
 
 ORDERS: list[ControllerRouterHandler] = [
-    list_orders, orders_batch, get_order, orders_of_many, orders_of,
+    list_orders, orders_batch, get_order, refund_order, orders_of_many, orders_of, *SUBSCRIPTIONS,
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared import entities
 from cloudphone_shared.auth import Caller
-from cloudphone_shared.contracts.billing import OrderKind, OrderState
+from cloudphone_shared.contracts.billing import OrderState
 from cloudphone_shared.contracts.device import Device
 from cloudphone_shared.contracts.purchase import PaymentMethod
 from cloudphone_shared.contracts.user import User
@@ -45,8 +45,6 @@ async def place(
     coupon_code: str | None,
     payment_method: PaymentMethod,
     auto_renew: bool,
-    kind: OrderKind = "purchase",
-    parent: OrderRow | None = None,
     payment_id: UUID | None = None,
     actor: str,
     at: datetime,
@@ -70,8 +68,8 @@ async def place(
         plan_id=plan_id,
         plan_revision=version.revision,
         plan_name=offer.name,
-        kind=kind,
-        parent_id=parent.id if parent else None,
+        kind="purchase",
+        parent_id=None,
         list_price=price.list_price,
         discount=price.discount,
         tax=tax_in(price.amount, await rate_for(session, user.tenant_id, user.id, at)),
@@ -85,16 +83,24 @@ async def place(
         auto_renew=auto_renew,
         device_id=device.id if device else None,
     )
+    return await open_order(session, order_id, placed, person, phone, actor=actor, at=at)
+
+
+async def open_order(
+    session: AsyncSession,
+    order_id: UUID,
+    placed: facts.Placed,
+    person: CopyRow,
+    phone: CopyRow | None,
+    *,
+    actor: str,
+    at: datetime,
+) -> OrderRow:
     order = OrderRow(
         id=order_id, user_name=person.name, user_email=person.email, user_version=person.version, device_version=0
     )
     name_device(order, phone)
     await append(session, order, placed, "ordered", actor, at)
-    await announce_placed(session, order)
-    return order
-
-
-async def announce_placed(session: AsyncSession, order: OrderRow) -> dict[str, int]:
     event = OrderCreated(
         order_id=order.id,
         user_id=order.user_id,
@@ -102,7 +108,29 @@ async def announce_placed(session: AsyncSession, order: OrderRow) -> dict[str, i
         currency=order.currency,
         tenant_id=order.tenant_id,
     )
-    return await announce(session, event, entities.order(order.id), entities.orders_of(order.user_id))
+    await announce(session, event, entities.order(order.id), entities.orders_of(order.user_id))
+    return order
+
+
+async def pass_through(session: AsyncSession, order: OrderRow, done: facts.Completed, actor: str, at: datetime) -> None:
+    """An order that needs nobody else, from pending to completed in this transaction; what it was paid with is moved
+    in it too."""
+    steps = ((facts.ProvisioningBegun(), "being provisioned"), (facts.Paid(), "paid"), (done, "completed"))
+    for fact, reason in steps:
+        await append(session, order, fact, reason, actor, at)
+    await announce_step(session, order, "pending", "completed")
+
+
+async def announce_step(session: AsyncSession, order: OrderRow, before: OrderState, reason: str) -> None:
+    event = OrderStateChanged(
+        order_id=order.id,
+        user_id=order.user_id,
+        old_state=before,
+        new_state=order.state,
+        reason=reason,
+        tenant_id=order.tenant_id,
+    )
+    await announce(session, event, entities.order(order.id))
 
 
 async def begin_provisioning(session: AsyncSession, order: OrderRow, at: datetime, *, actor: str = PURCHASE) -> None:
@@ -191,12 +219,4 @@ async def _take(
 ) -> None:
     before = order.state
     await append(session, order, fact, reason, actor, at)
-    event = OrderStateChanged(
-        order_id=order.id,
-        user_id=order.user_id,
-        old_state=before,
-        new_state=order.state,
-        reason=reason,
-        tenant_id=order.tenant_id,
-    )
-    await announce(session, event, entities.order(order.id))
+    await announce_step(session, order, before, reason)

@@ -15,6 +15,7 @@ from cloudphone_shared.ids import uuid7
 from .. import allocation
 from ..plans.models import PlanVersionRow
 from .models import OrderRow, QuotaReleaseRow, SubscriptionRow, SubscriptionTermRow
+from .names import known
 
 
 def end_of_period(start: datetime, version: PlanVersionRow) -> datetime:
@@ -35,7 +36,6 @@ async def begin(session: AsyncSession, order: OrderRow, version: PlanVersionRow,
         period_end=end_of_period(at, version),
         paid_by=order.id,
         worth=order.amount,
-        paid=order.amount,
         auto_renew=order.auto_renew,
         created_at=at,
     )
@@ -53,16 +53,31 @@ async def end(
     subscription.state, subscription.ended_at, subscription.end_reason = "ended", at, reason
     subscription.grace_until = subscription.try_at = None
     subscription.auto_renew = False
-    await _cut_term(session, subscription, at)
+    await cut_term(session, subscription, at)
     await allocation.give_back(session, purchase, reason, at)
     await _release_quota(session, purchase, at)
     await announce_change(session, subscription, reason)
 
 
-async def of_order(session: AsyncSession, order_id: UUID) -> SubscriptionRow | None:
-    """The subscription that a purchase began, locked. The order's row is locked before it."""
-    asked = select(SubscriptionRow).where(SubscriptionRow.order_id == order_id).with_for_update()
-    return (await session.scalars(asked.execution_options(populate_existing=True))).one_or_none()
+async def renew_or_not(session: AsyncSession, subscription: SubscriptionRow, *, wanted: bool) -> None:
+    """Whether it goes on after its period; one in grace that is not to go on ends with the next round."""
+    if subscription.auto_renew != wanted:
+        subscription.auto_renew = wanted
+        await announce_change(session, subscription, "to be renewed" if wanted else "not to be renewed")
+
+
+async def locked_with(session: AsyncSession, order_id: UUID) -> tuple[OrderRow, OrderRow, SubscriptionRow | None]:
+    """An order, the purchase it goes on from (itself, if it is one), and the subscription that the purchase began:
+    locked, after the copies that name them."""
+    seen = await session.get_one(OrderRow, order_id)
+    purchase = await session.get_one(OrderRow, seen.parent_id or order_id)
+    await known(session, purchase)
+    # The purchase first: whatever changes the subscription or an order of it waits here.
+    await session.refresh(purchase, with_for_update=True)
+    await session.refresh(seen, with_for_update=True)
+    asked = select(SubscriptionRow).where(SubscriptionRow.order_id == purchase.id).with_for_update()
+    found = (await session.scalars(asked.execution_options(populate_existing=True))).one_or_none()
+    return seen, purchase, found
 
 
 async def add_term(session: AsyncSession, subscription: SubscriptionRow, order: OrderRow, start: datetime) -> None:
@@ -96,7 +111,7 @@ async def announce_change(session: AsyncSession, subscription: SubscriptionRow, 
     await announce(session, event, entities.order(subscription.order_id))
 
 
-async def _cut_term(session: AsyncSession, subscription: SubscriptionRow, at: datetime) -> None:
+async def cut_term(session: AsyncSession, subscription: SubscriptionRow, at: datetime) -> None:
     last = (
         select(SubscriptionTermRow)
         .where(SubscriptionTermRow.subscription_id == subscription.id)

@@ -49,6 +49,8 @@ def says(fact: Fact, *, reason: str, plan_name: str, currency: str) -> str:
             return f"{money(amount, currency)} went back, and the order ended."
         case facts.PartlyRefunded(amount=amount):
             return f"{money(amount, currency)} of it went back: {reason}."
+        case facts.Credited(amount=amount):
+            return f"{money(amount, currency)} of it came back with the change of plan."
         case _:
             return reason
 

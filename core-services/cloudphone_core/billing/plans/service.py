@@ -109,12 +109,10 @@ async def offered(session: AsyncSession, plan_id: UUID) -> Offer:
     return Offer(name=plan.name, version=await version_of(session, plan_id, plan.revision))
 
 
-async def newest(session: AsyncSession, plan_id: UUID) -> PlanVersionRow:
-    """Also of a plan that is withdrawn: who has it keeps it."""
-    plan = await session.get(PlanRow, plan_id, with_for_update={"read": True}, populate_existing=True)
-    if plan is None:
-        raise NotFound("There is no such plan", entities=await versions_of(session, entities.plan(plan_id)))
-    return await version_of(session, plan_id, plan.revision)
+async def kept(session: AsyncSession, plan_id: UUID) -> Offer:
+    """As `offered`, also of a plan that is withdrawn: who has it keeps it."""
+    plan = await session.get_one(PlanRow, plan_id, with_for_update={"read": True}, populate_existing=True)
+    return Offer(name=plan.name, version=await version_of(session, plan_id, plan.revision))
 
 
 async def version_of(session: AsyncSession, plan_id: UUID, revision: int) -> PlanVersionRow:

@@ -230,7 +230,6 @@ SUBSCRIPTIONS = (
         period_end timestamptz NOT NULL,
         paid_by uuid NOT NULL,
         worth bigint NOT NULL,
-        paid bigint NOT NULL,
         auto_renew boolean NOT NULL,
         grace_until timestamptz,
         try_at timestamptz,
@@ -245,7 +244,7 @@ SUBSCRIPTIONS = (
             FOREIGN KEY(plan_id, plan_revision) REFERENCES billing.plan_versions (plan_id, revision),
         CONSTRAINT ck_subscriptions_known_state CHECK (state IN ('active', 'grace', 'ended')),
         CONSTRAINT ck_subscriptions_lasts CHECK (period_end > period_start),
-        CONSTRAINT ck_subscriptions_not_negative CHECK (worth >= 0 AND paid >= 0),
+        CONSTRAINT ck_subscriptions_worth_not_negative CHECK (worth >= 0),
         CONSTRAINT ck_subscriptions_grace_ends CHECK (
             (state = 'grace') = (grace_until IS NOT NULL AND try_at IS NOT NULL)
         ),
