@@ -27,6 +27,9 @@ from .invoices.rounds import (
 from .ledger.transfers import expire_due
 from .main import NAME
 from .open_runs import PATIENCE, Patience, ask_about_open_runs
+from .orders.quota_releases import release_quotas
+from .orders.refunds import follow_refunds
+from .orders.renewals import end_overdue, renew_due
 from .payments.reconciliation import reconcile_yesterday
 from .payments.rounds import look_after
 from .payments.service import Payments, open_provider
@@ -88,6 +91,10 @@ async def run(
             work.create_task(_every(payment_seconds, lambda: look_after(payments)))
             work.create_task(_every(round_seconds, lambda: reconcile_yesterday(payments)))
             work.create_task(Runner(database, engine, pace).run())
+            work.create_task(_every(round_seconds, lambda: renew_due(database, now())))
+            work.create_task(_every(round_seconds, lambda: end_overdue(database, now())))
+            work.create_task(_every(round_seconds, lambda: follow_refunds(database, now())))
+            work.create_task(_every(round_seconds, lambda: release_quotas(database, core, now())))
     finally:
         await payments.close()
         await bus.stop()

@@ -1,4 +1,5 @@
-"""What users may have is freed when a subscription ends: asked of the user service after the commit, until it answers."""
+"""When a subscription ends its user may have something else: the user service is told after the commit, until it
+answers."""
 
 from datetime import datetime, timedelta
 from uuid import UUID

@@ -104,8 +104,9 @@ async def _renew_or_wait(
             await renew(session, purchase, subscription, now, RENEWER)
             return True
     except InsufficientFunds as refusal:
+        # What the savepoint took back is unknown to the objects until they are read again.
+        await session.refresh(subscription)
         log.info("renewal_not_paid", subscription_id=str(subscription.id), needed=refusal.members.get("needed"))
-    await session.refresh(subscription)
     begins = subscription.state == "active"
     if begins:
         version = await plans.version_of(session, subscription.plan_id, subscription.plan_revision)

@@ -163,6 +163,8 @@ async def _locked(
     seen = await session.get(SubscriptionRow, subscription_id)
     if seen is None or not caller.sees(seen.tenant_id, seen.user_id):
         raise NotFound("There is no such subscription")
+    if str(seen.user_id) != caller.id:
+        caller.require("orders:manage")
     _, purchase, subscription = await locked_with(session, caller, seen.order_id, expected=expected)
     if subscription is None or subscription.state == "ended":
         raise StateConflict("The subscription has ended", current_state="ended", allowed=[])
