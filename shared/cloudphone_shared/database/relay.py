@@ -187,6 +187,9 @@ class Relay:
     async def _relay(self, connection: Connection) -> None:
         unsure = True
         while True:
+            # A wait that ends in the moment it is cancelled may swallow the cancellation (Python 3.11).
+            if (running := asyncio.current_task()) and running.cancelling():
+                raise asyncio.CancelledError
             try:
                 if unsure:
                     await self._repeat_unmarked(connection)
