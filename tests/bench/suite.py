@@ -16,6 +16,7 @@ from tests.bench.scenarios.installing import installs
 from tests.bench.scenarios.metering import metering
 from tests.bench.scenarios.misses import lists, misses
 from tests.bench.scenarios.reconciling import reconcile
+from tests.bench.scenarios.transferring import transferring
 from tests.bench.scenarios.uploading import uploads
 from tests.bench.scenarios.warming import stored, warmup
 from tests.bench.stand import Stand
@@ -41,5 +42,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "allocate": allocate,
     "installs": installs,
     "metering": metering,
+    "transfers": transferring,
     "uploads": uploads,
 }
