@@ -148,7 +148,6 @@ def _subscription(each: SeedSubscription) -> dict[str, Any]:
         "period_end": _end(each),
         "paid_by": each.order_id,
         "worth": each.price,
-        "paid": each.price,
         "auto_renew": False,
         "grace_until": None,
         "try_at": None,
