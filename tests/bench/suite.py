@@ -15,6 +15,7 @@ from tests.bench.scenarios.hits import hits
 from tests.bench.scenarios.installing import installs
 from tests.bench.scenarios.metering import metering
 from tests.bench.scenarios.misses import lists, misses
+from tests.bench.scenarios.rating import rating
 from tests.bench.scenarios.reconciling import reconcile
 from tests.bench.scenarios.transferring import transferring
 from tests.bench.scenarios.uploading import uploads
@@ -43,5 +44,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "installs": installs,
     "metering": metering,
     "transfers": transferring,
+    "rating": rating,
     "uploads": uploads,
 }
