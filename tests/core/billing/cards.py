@@ -118,7 +118,7 @@ async def opened(database_url: str, signer: Signer, server: CardServer) -> Async
     owners = Owners()
     card = CardProvider(
         api_key=KEY, api_url=server.url, secrets=[SECRET, OLD_SECRET], return_url="http://shop.test/return",
-        seconds=3, breaker=Breaker(least=1000),
+        seconds=30, breaker=Breaker(least=1000),
     )  # fmt: skip
     payments = Payments(database, lambda: shop.now, provider=card, patience=Patience())
     app = create_app(

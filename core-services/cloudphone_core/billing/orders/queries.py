@@ -17,6 +17,7 @@ from cloudphone_shared.database.versions import versions_of
 from cloudphone_shared.errors import NotFound
 from cloudphone_shared.http.lists import ListQuery
 
+from ..payments.models import PaymentRow
 from ..plans.models import PlanRow
 from . import facts
 from .history import events_of
@@ -57,7 +58,10 @@ async def order(session: AsyncSession, caller: Caller, order_id: UUID) -> Answer
     row = await session.get(OrderRow, order_id)
     if row is None or not caller.sees(row.tenant_id, row.user_id):
         raise NotFound(entities=await versions_of(session, entities.order(order_id)))
-    shown = await versions_of(session, entities.order(order_id), entities.plan(row.plan_id))
+    names = [entities.order(order_id), entities.plan(row.plan_id)]
+    if row.payment_method == "card" and row.payment_id is not None:
+        names.append(entities.payment(row.payment_id))
+    shown = await versions_of(session, *names)
     return Answer(data=await _order(session, row, shown), entities=shown)
 
 
@@ -129,9 +133,12 @@ async def subscription_page(
 async def _order(session: AsyncSession, row: OrderRow, versions: dict[str, int]) -> Order:
     plan_name = await session.scalar(select(PlanRow.name).where(PlanRow.id == row.plan_id)) or ""
     begun = await session.scalar(select(SubscriptionRow).where(SubscriptionRow.order_id == row.id))
+    by_card = row.payment_method == "card" and row.payment_id is not None
+    payment = await session.get(PaymentRow, row.payment_id) if by_card else None
     return Order(
         **{name: getattr(row, name) for name in _ORDER},
         plan_name=plan_name,
+        checkout_url=payment and payment.checkout_url,
         history=[_event(event, plan_name, row.currency) for event in await events_of(session, row.id)],
         version=versions[entities.order(row.id)],
         subscription=_subscription(begun, versions) if begun else None,
