@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from sqlalchemy import exists, or_, select
+from sqlalchemy import exists, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.contracts.payment import PaymentDifference, PaymentReconciliation
@@ -30,48 +30,67 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 AGAIN = timedelta(hours=1)
 
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('billing.payment_reconciliations', 0))")
+
 
 async def reconcile(payments: Payments, day: date) -> UUID:
-    """The report's id; one that could not be finished says why, and the next round tries again."""
-    report = PaymentReconciliationRow(
-        id=uuid7(), provider=NAME, day=day, started_at=payments.now(), compared=0, resolved_unknown=0, captured={},
-        refunded={}, differences=[],
-    )  # fmt: skip
-    found = _Comparison(payments, day)
-    try:
-        await found.run()
-    except (NoAnswer, Unavailable, Refused) as error:
-        report.error = str(error)
-        log.warning("reconciliation_not_finished", day=day.isoformat(), reason=str(error))
-    else:
-        report.finished_at = payments.now()
-    report.compared, report.resolved_unknown = found.compared, found.resolved
-    report.captured, report.refunded = dict(found.captured), dict(found.refunded)
-    report.differences = msgspec.to_builtins(found.differences)
-    if open_ones := [one for one in found.differences if not one.repaired]:
-        alarm("reconciliation", day=day.isoformat(), differences=len(open_ones))
-    report_id = report.id
+    """The report's id; one that could not be finished says why."""
     async with payments.database.writing() as session:
-        session.add(report)
+        report_id = _begin(session, day, payments.now())
+    await _carry_out(payments, day, report_id)
     return report_id
 
 
 async def reconcile_yesterday(payments: Payments) -> int:
-    """Once a day; one that could not be finished again an hour later. Returns 0: there is one yesterday alone."""
+    """Once a day, by one of the workers; one that could not be finished again an hour later. Returns 0: there is one
+    yesterday alone."""
     if not payments.takes_cards:
         return 0
-    yesterday = payments.now().date() - timedelta(days=1)
-    lately = PaymentReconciliationRow.started_at > payments.now() - AGAIN
+    now = payments.now()
+    yesterday = now.date() - timedelta(days=1)
     done = exists().where(
         PaymentReconciliationRow.provider == NAME,
         PaymentReconciliationRow.day == yesterday,
-        or_(PaymentReconciliationRow.finished_at.is_not(None), lately),
+        or_(PaymentReconciliationRow.finished_at.is_not(None), PaymentReconciliationRow.started_at > now - AGAIN),
     )
     async with payments.database.reading() as session:
         if await session.scalar(select(done)):
             return 0
-    await reconcile(payments, yesterday)
+    async with payments.database.writing() as session:
+        await session.execute(_ONE_AT_A_TIME)
+        if await session.scalar(select(done)):
+            return 0
+        report_id = _begin(session, yesterday, now)
+    await _carry_out(payments, yesterday, report_id)
     return 0
+
+
+def _begin(session: AsyncSession, day: date, now: datetime) -> UUID:
+    report_id = uuid7()
+    session.add(
+        PaymentReconciliationRow(
+            id=report_id, provider=NAME, day=day, started_at=now, compared=0, resolved_unknown=0, captured={},
+            refunded={}, differences=[],
+        )
+    )  # fmt: skip
+    return report_id
+
+
+async def _carry_out(payments: Payments, day: date, report_id: UUID) -> None:
+    found, error = _Comparison(payments, day), None
+    try:
+        await found.run()
+    except (NoAnswer, Unavailable, Refused) as failure:
+        error = str(failure)
+        log.warning("reconciliation_not_finished", day=day.isoformat(), reason=error)
+    if open_ones := [one for one in found.differences if not one.repaired]:
+        alarm("reconciliation", day=day.isoformat(), differences=len(open_ones))
+    async with payments.database.writing() as session:
+        report = await session.get_one(PaymentReconciliationRow, report_id)
+        report.error, report.finished_at = error, None if error else payments.now()
+        report.compared, report.resolved_unknown = found.compared, found.resolved
+        report.captured, report.refunded = dict(found.captured), dict(found.refunded)
+        report.differences = msgspec.to_builtins(found.differences)
 
 
 def table(report: PaymentReconciliation) -> str:
