@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cloudphone_core.billing.orders.refunds import follow_refunds
 from cloudphone_core.billing.sagas.purchase import Shop as Purchasing
 from cloudphone_core.billing.sagas.purchase import purchases
 from tests.core.billing.card_server import CardServer
@@ -52,29 +53,27 @@ async def test_an_order_paid_by_card_is_completed_once_the_money_is_captured(sho
     assert (await order_of(shop, order))["state"] == "completed"
     payment = await shop.payment(order["paymentId"])
     assert (payment["state"], await shop.charged(payment["providerReference"])) == ("success", order["amount"])
+    assert (await order_of(shop, order))["checkoutUrl"] is None
 
 
-async def test_a_capture_without_an_answer_holds_the_order_up_and_charges_once(shop: Shop, signer: Signer) -> None:
+async def test_an_order_s_refund_goes_back_to_the_card_and_ends_the_order(shop: Shop, signer: Signer) -> None:
     order = await bought(shop)
-    await shop.at_checkout((await shop.payment(order["paymentId"]))["checkoutUrl"])
-    await shop.hear()
-    await shop.behave("intent.capture:cut-after")
-    await go_on(shop, signer)
-    assert (await shop.payment(order["paymentId"]))["state"] == "unknown"
-    assert (await order_of(shop, order))["state"] == "provisioning"
+    await shop.at_checkout(order["checkoutUrl"])
     await shop.hear()
     await go_on(shop, signer)
+    reference = (await shop.payment(order["paymentId"]))["providerReference"]
+    path = f"/v1/orders/{order['id']}/refund"
+    await shop.behave("refund.create:fail-after")
+    await shop.ok("POST", path, shop.admin, {"amount": 999})
     assert (await order_of(shop, order))["state"] == "completed"
-    payment = await shop.payment(order["paymentId"])
-    assert await shop.charged(payment["providerReference"]) == order["amount"] == -await shop.booked("clearing")
-
-
-async def test_an_order_that_nobody_pays_ends_and_so_does_its_checkout(shop: Shop, signer: Signer) -> None:
-    order = await bought(shop)
-    url = (await shop.payment(order["paymentId"]))["checkoutUrl"]
-    shop.now += timedelta(minutes=31)
     await shop.look()
-    await go_on(shop, signer)
-    assert (await order_of(shop, order))["state"] in ("cancelled", "expired")
-    assert "This checkout is expired" in (await shop.at_checkout(url)).text
-    assert await shop.booked("clearing") == 0
+    shop.now += timedelta(minutes=5)
+    await shop.look()
+    await follow_refunds(shop.database, shop.now)
+    assert (await order_of(shop, order))["refunded"] == 999
+    await shop.ok("POST", path, shop.admin, {})
+    await shop.look()
+    await follow_refunds(shop.database, shop.now)
+    assert (await order_of(shop, order))["state"] == "refunded"
+    assert (await shop.charged(reference), await shop.booked("clearing")) == (0, 0)
+    assert (await shop.client.post(path, headers=shop.admin, json={})).status_code == 409
