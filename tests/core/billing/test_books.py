@@ -110,6 +110,16 @@ async def test_of_a_hundred_holds_on_a_wallet_good_for_ten_ten_succeed(world: Wo
     assert (await verify(world.database)).wrong == []
 
 
+async def test_a_wallet_that_several_open_at_once_has_what_all_of_them_bring(world: World) -> None:
+    ledger = Ledger(world)
+    await world.open_connections(9)
+    await asyncio.gather(*(ledger.transfer(10) for _ in range(8)))
+    assert await ledger.stands() == (80, 0)
+    sql = "SELECT CAST(payload AS jsonb) ->> 'available' FROM billing.outbox WHERE entities ? :wallet"
+    told = await world.rows(sql, wallet=f"balance:{ledger.user_id}")
+    assert sorted(int(available) for (available,) in told) == [10, 20, 30, 40, 50, 60, 70, 80]
+
+
 ADDS_UP, STATE, BELONGS, STAYS, BOOKED, CHAIN, NUMBERED, FIGURES, ADJUSTED = CHECKS
 LATEST = "(SELECT id FROM billing.transfers WHERE user_id = '{user}' ORDER BY id DESC LIMIT 1)"
 WALLET = "(SELECT id FROM billing.accounts WHERE owner_id = '{user}')"

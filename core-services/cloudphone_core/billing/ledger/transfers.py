@@ -21,7 +21,7 @@ from cloudphone_shared.errors import Conflict, InsufficientFunds, NotFound, Stat
 from cloudphone_shared.events.billing import BalanceChanged
 from cloudphone_shared.ids import uuid7
 
-from .models import TransferRow
+from .models import AccountRow, TransferRow
 
 Announcing = list[Announcement]
 
@@ -189,7 +189,8 @@ class _Asked:
 _COLUMNS = tuple(TransferRow.__table__.columns.keys())
 
 _OWNED = """
-    SELECT coalesce(max(balance) FILTER (WHERE kind = 'wallet'), 0) AS balance,
+    SELECT count(*) FILTER (WHERE kind = 'wallet') AS wallets,
+        coalesce(max(balance) FILTER (WHERE kind = 'wallet'), 0) AS balance,
         coalesce(max(held) FILTER (WHERE kind = 'wallet'), 0) AS held
     FROM (
         SELECT kind, balance, held FROM billing.accounts
@@ -223,7 +224,7 @@ made AS (
     ON CONFLICT (tenant_id, key) DO NOTHING
     RETURNING *
 )
-SELECT stood.balance, stood.held, made.* FROM stood LEFT JOIN made ON true
+SELECT stood.wallets, stood.balance, stood.held, made.* FROM stood LEFT JOIN made ON true
 """)  # noqa: S608
 
 _SETTLE = text(f"""
@@ -259,10 +260,21 @@ async def _make(
         return await _standing(session, asked, found.balance - found.held)
     row = _row(found)
     if asked.change is not None and asked.user_id is not None:
-        kept = -min(asked.change, 0) if state == "pending" else 0
-        moved = asked.change if state == "posted" else 0
-        await _tell(session, row, found.balance + moved, found.held + kept, announcing)
+        if found.wallets:
+            kept = -min(asked.change, 0) if state == "pending" else 0
+            moved = asked.change if state == "posted" else 0
+            await _tell(session, row, found.balance + moved, found.held + kept, announcing)
+        else:
+            await _tell(session, row, *await _opened(session, row), announcing)
     return row
+
+
+async def _opened(session: AsyncSession, row: TransferRow) -> tuple[int, int]:
+    """What a new wallet has: another transaction may have opened it too, unseen by the statement that made ours."""
+    account_id = wallet(row.tenant_id, row.user_id, row.currency).id if row.user_id else None
+    figures = select(AccountRow.balance, AccountRow.held).where(AccountRow.id == account_id)
+    balance, held = (await session.execute(figures)).one()
+    return balance or 0, held
 
 
 async def _standing(session: AsyncSession, asked: _Asked, available: int) -> TransferRow:
