@@ -24,7 +24,7 @@ COMMANDS = {
         name: f"{name}:{name}"
         for name in ("up", "down", "serve", "migrate", "seed", "restored", "config", "phone", "adb", "doctor")
     },
-    **{name: f"{name}:app" for name in ("admin", "tenant", "warmup", "cache", "bus", "ledger")},
+    **{name: f"{name}:app" for name in ("admin", "tenant", "warmup", "cache", "bus", "ledger", "saga")},
     "check-consistency": "check_consistency:check_consistency",
 }
 for name, where in COMMANDS.items():

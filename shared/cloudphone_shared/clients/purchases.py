@@ -109,10 +109,10 @@ class SagaClient:
     async def one(self, saga_id: UUID | str, *, bearer: Bearer | None = None) -> SagaFull:
         return await self.http.get(path_of("/v1/sagas/{}", saga_id), SagaFull, bearer=bearer)
 
-    async def resume(self, saga_id: UUID, bearer: Bearer) -> SagaFull:
+    async def resume(self, saga_id: UUID, bearer: Bearer | None = None) -> SagaFull:
         """Tries its step at once. Raises StateConflict for one that has ended."""
         return await self.http.send("POST", path_of("/v1/sagas/{}/resume", saga_id), SagaFull, bearer=bearer)
 
-    async def cancel(self, saga_id: UUID, reason: SagaCancel, bearer: Bearer) -> SagaFull:
+    async def cancel(self, saga_id: UUID, reason: SagaCancel, bearer: Bearer | None = None) -> SagaFull:
         """Raises StateConflict once the payment was captured."""
         return await self.http.send("POST", path_of("/v1/sagas/{}/cancel", saga_id), SagaFull, reason, bearer=bearer)

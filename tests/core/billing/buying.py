@@ -29,7 +29,7 @@ class Market:
         self.plan: dict[str, Any] = {}
 
     def engine(self, **more: Any) -> Engine:
-        payments = Payments(self.world.database, lambda: self.world.now)
+        payments = getattr(self.world, "payments", None) or Payments(self.world.database, lambda: self.world.now)
         shop = Shop(self.core, payments, lambda: self.world.now)
         return purchases(self.world.database, shop, pace=QUICK, **more)
 

@@ -23,7 +23,9 @@ from ..models import CopyRow
 from ..orders import service as orders
 from ..orders.models import OrderRow
 from ..payments import wallet
-from ..payments.service import Held, PaidOrder, Payments, open_payment
+from ..payments.models import PaymentRow
+from ..payments.service import CARDS_NOT_TAKEN, Payments, open_payment
+from ..payments.steps import Held, PaidOrder, standing
 from ..plans import service as plans
 from .engine import Engine
 from .models import SagaRow
@@ -31,6 +33,8 @@ from .steps import Pace, Point, Question, Step, Turn, Wait, nothing_happens
 
 KIND = "purchase-plan"
 PIVOT = "CAPTURE_PAYMENT"
+EXPIRED = "expired"
+"""A payment's failure where its page was closed unpaid."""
 TO_PAY = timedelta(minutes=30)
 """How long a customer may take to present a card."""
 RECONCILED_WITHIN = timedelta(minutes=5)
@@ -129,7 +133,10 @@ class ValidatePlan(PurchaseStep):
             await self.core.user.reserve_quota(ReservationCreate(id=saga.id, user_id=saga.user_id))
 
     async def take(self, turn: Turn) -> str | None:
-        offer = await plans.offered(turn.session, wanted_of(turn.saga).order.plan_id)
+        asked = wanted_of(turn.saga).order
+        if asked.payment_method == "card" and not self.payments.takes_cards:
+            raise Conflict(CARDS_NOT_TAKEN)
+        offer = await plans.offered(turn.session, asked.plan_id)
         held = "quota reserved" if turn.asked else "no quota needed"
         return f"{offer.name}, version {offer.version.revision}; {held}"
 
@@ -211,10 +218,12 @@ class HoldPayment(PurchaseStep):
         if turn.asked is None:
             await wallet.hold_in(turn.session, wanted_of(turn.saga).payment_id, self.now())
             return "held in the wallet"
-        held: Held = turn.asked.answer
+        held = await _standing(turn)
         if held.state in ("held", "captured"):
             return "held on the card"
         if held.state in ("refused", "voided"):
+            if held.failure == EXPIRED:
+                raise NotPaidInTime
             raise held.refusal or PaymentRefused(f"The card was refused: {held.failure}", reason=held.failure)
         if turn.overdue:
             raise NotPaidInTime
@@ -284,7 +293,7 @@ class CapturePayment(PurchaseStep):
         if turn.asked is None:
             captured = await wallet.capture_in(turn.session, wanted_of(turn.saga).payment_id, self.now())
         else:
-            captured = turn.asked.answer
+            captured = await _standing(turn)
         if captured.state in ("refused", "voided"):
             raise PaymentRefused("The money is not held any more", reason=captured.failure)
         if captured.state != "captured":
@@ -309,6 +318,13 @@ class ActivateOrder(PurchaseStep):
     async def take(self, turn: Turn) -> str | None:
         await orders.complete(turn.session, await self.the_order(turn), self.now())
         return "the device is the user's" if turn.asked else "completed"
+
+
+async def _standing(turn: Turn) -> Held:
+    """The payment as it stands now: the provider may have told of it since it was asked, or refused with more."""
+    payment = await turn.session.get_one(PaymentRow, wanted_of(turn.saga).payment_id, populate_existing=True)
+    now, answered = standing(payment), turn.asked and turn.asked.answer
+    return answered if answered is not None and answered.state == now.state else now
 
 
 async def _copy(session: AsyncSession, device_id: UUID) -> CopyRow | None:

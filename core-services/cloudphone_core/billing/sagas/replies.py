@@ -43,7 +43,11 @@ async def hear_reply(session: AsyncSession, reply: DeviceAllocateReplied, at: da
 
 
 async def hear_payment(session: AsyncSession, payment: PaymentRow) -> None:
-    """A payment's outcome may have become known."""
+    """A payment's outcome may have become known.
+
+    The saga is locked: one that is just about to wait does so before, and is woken, or sees the payment as it is then.
+    """
     if payment.order_id is not None:
-        for saga_id in await session.scalars(sa.select(SagaRow.id).where(SagaRow.order_id == payment.order_id)):
+        waiting = sa.select(SagaRow.id).where(SagaRow.order_id == payment.order_id).with_for_update()
+        for saga_id in (await session.scalars(waiting)).all():
             await wake(session, saga_id)
