@@ -34,7 +34,7 @@ Until = Annotated[datetime | None, Parameter(help="What was booked before, in UT
 def verify(*, json: Json = False, data: Data = None) -> None:
     """Compute every figure of the ledger again, in one snapshot, and name the first wrong row of each check that fails.
 
-    Exits with 1 where anything is wrong. Writers are not held up; a million transfers take well under a minute.
+    Exits with 1 where anything is wrong. Writers are not held up; each check is one pass over its tables.
 
     For example: `cloudphone ledger verify --json`
     """
