@@ -46,6 +46,8 @@ from .actions.delete_template import delete_template
 from .actions.delete_user import delete_user
 from .actions.direct_installation import DIRECTING
 from .actions.direct_invoices import INVOICING
+from .actions.direct_sagas import SAGA_DIRECTING
+from .actions.direct_subscription import SUBSCRIBING
 from .actions.drop_view import drop_view
 from .actions.edit_coupons import COUPON_EDITING
 from .actions.edit_rules import RULE_EDITING
@@ -57,7 +59,9 @@ from .actions.pause_warmups import pause_warmups
 from .actions.publish_app import PUBLISHING
 from .actions.publish_upload import publish_upload
 from .actions.reconcile import reconcile
+from .actions.reconcile_payments import reconcile_payments
 from .actions.record_usage import record_usage
+from .actions.refund import refund_order, refund_payment
 from .actions.reinstate_user import reinstate_user
 from .actions.release_allocation import release_allocation
 from .actions.renew_allocation import renew_allocation
@@ -102,6 +106,7 @@ from .views.ledger import LEDGER
 from .views.operations import list_device_operations, list_operations, show_operation
 from .views.order_full import order_full, show_order
 from .views.order_list import list_orders, order_card
+from .views.payment_reconciliations import RECONCILIATIONS
 from .views.payments import PAYMENTS
 from .views.phone import show_screenshot, show_vitals
 from .views.plans import list_plan_revisions, list_plans, show_plan
@@ -109,8 +114,10 @@ from .views.quotas import QUOTAS
 from .views.reconciliation import list_reconcile_reports, show_reconcile_report
 from .views.reports import REPORTS
 from .views.reviews import list_reviews
+from .views.sagas import SAGAS
 from .views.scheduling import list_scheduler_nodes, show_scheduler_settings
 from .views.snapshots import list_snapshots
+from .views.subscriptions import SUBSCRIPTIONS
 from .views.taxes import list_tax_rates, show_invoice_terms
 from .views.tenants import list_tenants
 from .views.uploads import show_upload
@@ -157,14 +164,16 @@ HANDLERS: list[ControllerRouterHandler] = [
     *LEDGER,
     list_nodes, create_node, change_node, delete_node,
     list_operations, show_operation, cancel_operation, list_device_operations,
-    list_orders, create_order, show_order, cancel_order,
-    *PAYMENTS,
+    list_orders, create_order, show_order, cancel_order, refund_order,
+    *PAYMENTS, refund_payment, *RECONCILIATIONS, reconcile_payments,
     simulate_placement,
     list_plans, create_plan, show_plan, change_plan, delete_plan, list_plan_revisions, revise_plan,
     *QUOTAS, *QUOTA_SETTING,
     *REPORTS,
+    *SAGAS, *SAGA_DIRECTING,
     list_scheduler_nodes, show_scheduler_settings, change_scheduler_settings,
     list_templates, create_template, change_template, delete_template,
+    *SUBSCRIPTIONS, *SUBSCRIBING,
     list_tax_rates, show_invoice_terms, *TAX_EDITING,
     list_tenants, create_tenant,
     list_reconcile_reports, show_reconcile_report, reconcile,

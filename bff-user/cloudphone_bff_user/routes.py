@@ -15,10 +15,12 @@ from .actions.command_device import DEVICE_COMMANDS
 from .actions.create_order import create_my_order
 from .actions.create_snapshot import create_my_snapshot
 from .actions.delete_review import delete_my_review
+from .actions.direct_subscription import SUBSCRIBING
 from .actions.install_app import install_my_app
 from .actions.mirror_input import mirror_input
 from .actions.pay_invoice import pay_my_invoice
 from .actions.put_file import put_my_file
+from .actions.recharge import recharge
 from .actions.register import register
 from .actions.remove_app import remove_my_app
 from .actions.restore_snapshot import restore_my_snapshot
@@ -46,6 +48,7 @@ from .views.my_phone import show_my_screenshot, show_my_vitals
 from .views.my_profile import my_profile, show_my_profile
 from .views.my_shared_devices import list_shared_devices, my_shared_device, show_shared_device
 from .views.my_snapshots import list_my_snapshots
+from .views.my_subscriptions import SUBSCRIPTIONS
 from .views.my_transactions import TRANSACTIONS
 from .views.my_usage import my_usage, show_my_usage
 from .views.plans import check_coupon, list_plans
@@ -73,12 +76,13 @@ HANDLERS: list[ControllerRouterHandler] = [
     show_my_screenshot, show_my_vitals, send_input, mirror_input, list_my_files, show_my_file, put_my_file,
     install_my_app, remove_my_app,
     list_my_grants, share_device, revoke_grant, list_shared_devices, show_shared_device,
-    show_my_balance, *TRANSACTIONS, *PAYMENTS,
+    show_my_balance, *TRANSACTIONS, recharge, *PAYMENTS,
     show_my_bill_to, set_my_bill_to, show_my_budget, set_my_budget,
     show_my_home,
     my_events,
     *INVOICES, show_my_invoice, pay_my_invoice,
     list_my_orders, create_my_order, show_my_order, cancel_my_order,
+    *SUBSCRIPTIONS, *SUBSCRIBING,
     change_password,
     show_my_profile, change_profile,
     show_my_usage,

@@ -52,7 +52,7 @@ ROLE_PERMISSIONS: Mapping[str, frozenset[str]] = {
 """`…:manage` creates, assigns and deletes; `…:write` changes what one sees. The data scope limits whose rows."""
 
 SERVICE_PERMISSIONS: Mapping[str, frozenset[str]] = {
-    "bff-admin": _READS | {"dashboard:read"},
+    "bff-admin": _READS | {"dashboard:read", "sagas:read"},
     "bff-user": _READS,
     "user": frozenset(),
     "device": frozenset({"users:read", "apps:download", "nodes:report"}),

@@ -159,3 +159,59 @@ async def test_another_tenants_administrator_sees_and_moves_none_of_it(console: 
     for listing in ("transfers", "payments", "invoices", "refunds"):
         assert (await console.seen(f"/admin/{listing}?userId={ana['id']}", by=stranger))["items"] == [], listing
     assert (await console.seen(f"{of_ana}/balance"))["available"] == 700
+
+
+async def test_an_order_is_shown_with_its_payment_and_the_time_line_that_led_to_it(
+    console: Console, services: Services
+) -> None:
+    ana, plan = await services.user("Ana"), await services.plan(price=2000)
+    given = {"amount": 5000, "currency": "USD", "reason": "Welcome"}
+    await written(console, "POST", f"/admin/users/{ana['id']}/adjustments", given)
+    order = await written(console, "POST", "/admin/orders", {"planId": plan["id"], "userId": ana["id"]})
+    screen = f"/admin/orders/{order['id']}"
+    shown = await console.seen(screen)
+    assert (shown["order"]["state"], shown["payment"]["held"], shown["refunds"]) == ("provisioning", True, [])
+    saga = shown["saga"]["saga"]
+    assert (saga["state"], saga["step"]) == ("waiting", "ALLOCATE_DEVICE")
+    assert [step["step"] for step in shown["saga"]["timeline"]][:3] == ["VALIDATE_PLAN", "CREATE_ORDER", "HOLD_PAYMENT"]
+    assert saga["id"] in [each["id"] for each in (await console.seen(f"/admin/sagas?userId={ana['id']}"))["items"]]
+    assert (await console.seen("/admin/sagas/totals"))["byState"]["waiting"] >= 1
+    stranger = await services.member("admin", tenant=await services.tenant("Basalt"))
+    for path in (f"/admin/sagas/{saga['id']}", screen, f"/admin/payments/{shown['payment']['id']}"):
+        assert (await console.get(path, by=stranger)).status_code == 404, path
+    turned = await console.ask("POST", f"/admin/sagas/{saga['id']}/cancel", {"reason": "by mistake"}, by=stranger)
+    assert turned.status_code == 404
+    turned = await console.ask("POST", f"/admin/sagas/{saga['id']}/cancel", {"reason": "by mistake"})
+    assert turned.status_code == 200, turned.text
+    after = await console.seen(screen, fresh_after=turned.headers["Fresh-After"])
+    assert after["order"]["state"] in ("compensating", "cancelled")
+    assert "back" in [step["direction"] for step in after["saga"]["timeline"]]
+
+
+async def test_a_refund_is_on_the_orders_screen_and_in_the_wallet_at_the_next_read(
+    console: Console, services: Services
+) -> None:
+    ana, plan = await services.user("Ana"), await services.plan(price=2000)
+    device = await services.device("Pixel", owner=ana)
+    given = {"amount": 5000, "currency": "USD", "reason": "Welcome"}
+    await written(console, "POST", f"/admin/users/{ana['id']}/adjustments", given)
+    wanted = {"planId": plan["id"], "userId": ana["id"], "deviceId": device["id"]}
+    order = await written(console, "POST", "/admin/orders", wanted)
+    screen = f"/admin/orders/{order['id']}"
+    assert (await console.seen(screen))["order"]["state"] == "completed"
+    stranger = await services.member("admin", tenant=await services.tenant("Basalt"))
+    part = {"amount": 500, "reason": "The phone was late"}
+    assert (await console.ask("POST", f"{screen}/refund", part, by=stranger)).status_code == 404
+    services.bus.held.clear()
+    try:
+        refunded = await console.ask("POST", f"{screen}/refund", part)
+        assert (refunded.status_code, refunded.json()["refunded"]) == (200, 500), refunded.text
+        token = refunded.headers["Fresh-After"]
+        shown = await console.seen(screen, fresh_after=token)
+        assert ([each["amount"] for each in shown["refunds"]], shown["order"]["state"]) == ([500], "completed")
+        assert (await console.seen(f"/admin/users/{ana['id']}", fresh_after=token))["balance"]["available"] == 3500
+    finally:
+        services.bus.held.set()
+    assert (await console.ask("POST", f"{screen}/refund", {"amount": 1501})).status_code == 409
+    assert (await console.seen(f"/admin/subscriptions?userId={ana['id']}"))["items"][0]["state"] == "active"
+    assert (await console.seen(f"/admin/refunds?orderId={order['id']}"))["items"][0]["state"] == "success"

@@ -2,14 +2,13 @@
 
 from uuid import UUID
 
-from litestar import Response, patch, post
+from litestar import patch, post
 from litestar.params import FromPath, JSONBody
 
 from cloudphone_shared.auth import passing_on
-from cloudphone_shared.contracts.billing import Order
 from cloudphone_shared.contracts.purchase import PlanChange, Subscription, SubscriptionPatch
 from cloudphone_shared.http.handling import Core, Who
-from cloudphone_shared.http.operations import IdempotencyKey, IfMatch, created
+from cloudphone_shared.http.operations import IdempotencyKey, IfMatch
 from cloudphone_shared.http.problems import problems
 
 from ..staff import staff
@@ -34,29 +33,38 @@ async def change_subscription(
 async def renew_subscription(
     subscription_id: FromPath[UUID], core: Core, caller: Who, idempotency_key: IdempotencyKey = None
 ) -> Subscription:
-    """Pays for another period now, from its customer's wallet."""
+    """Pays for another period from its customer's wallet, once the present one is over."""
     bearer = passing_on(caller)
     return await core.billing.subscriptions.renew(subscription_id, bearer, idempotency_key=idempotency_key)
 
 
-@post(f"{_ONE}/cancel", status_code=200, tags=["subscriptions"], guards=_GUARDS, responses=problems(404, 409))
-async def cancel_subscription(subscription_id: FromPath[UUID], core: Core, caller: Who) -> Subscription:
+@post(f"{_ONE}/cancel", status_code=200, tags=["subscriptions"], guards=_GUARDS, responses=problems(404, 409, 412))
+async def cancel_subscription(
+    subscription_id: FromPath[UUID], core: Core, caller: Who, if_match: IfMatch = None
+) -> Subscription:
     """Ends it with its present period: the device is then given back."""
-    return await core.billing.subscriptions.cancel(subscription_id, passing_on(caller))
+    return await core.billing.subscriptions.cancel(subscription_id, passing_on(caller), if_match=if_match)
 
 
-@post(f"{_ONE}/plan-change", tags=["subscriptions"], guards=_GUARDS, responses=problems(404, 409, 413, 415, 422))
+@post(
+    f"{_ONE}/plan-change",
+    status_code=200,
+    tags=["subscriptions"],
+    guards=_GUARDS,
+    responses=problems(404, 409, 412, 413, 415, 422),
+)
 async def change_subscribed_plan(
     subscription_id: FromPath[UUID],
     data: JSONBody[PlanChange],
     core: Core,
     caller: Who,
     idempotency_key: IdempotencyKey = None,
-) -> Response[Order]:
+    if_match: IfMatch = None,
+) -> Subscription:
     """Goes over to another plan now, on the customer's wallet."""
-    bearer = passing_on(caller)
-    order = await core.billing.subscriptions.change_plan(subscription_id, data, bearer, idempotency_key=idempotency_key)
-    return created(f"/admin/orders/{order.id}", order)
+    return await core.billing.subscriptions.change_plan(
+        subscription_id, data, passing_on(caller), idempotency_key=idempotency_key, if_match=if_match
+    )
 
 
 SUBSCRIBING = [change_subscription, renew_subscription, cancel_subscription, change_subscribed_plan]

@@ -1,6 +1,7 @@
 """An order's screen: the order with its history, who ordered, the device, the plan, the money and the saga's time
 line."""
 
+import time
 from uuid import UUID
 
 from litestar.di import NamedDependency
@@ -32,6 +33,9 @@ class OrderFull(Contract, frozen=True, kw_only=True):
     refunds: list[Refund] | None
     saga: SagaFull | None
 
+
+TIMELINE_HOLDS_SECONDS = 2
+"""A saga's attempts are not announced one by one."""
 
 order_full = View("order:full:{order_id}", OrderFull, fresh_for=300, serve_stale_for=3600)
 
@@ -68,7 +72,12 @@ async def refunds(core: CoreClients, order: ShownOrder) -> list[Refund]:
     return (await core.billing.payments.refunds(Listing(limit=100, filters={"paymentId": order.payment_id}))).items
 
 
-@order_full.segment(life=2.0)
+def _while_under_way(saga: SagaFull | None) -> float | None:
+    ended = saga is None or saga.saga.state in ("completed", "compensated")
+    return None if ended else time.time() + TIMELINE_HOLDS_SECONDS
+
+
+@order_full.segment(given=lambda order: order.saga_id, until=_while_under_way)
 async def saga(core: CoreClients, order: ShownOrder) -> SagaFull | None:
     return None if order.saga_id is None else await core.billing.sagas.one(order.saga_id)
 

@@ -112,5 +112,4 @@ async def list_webhook_deliveries(
     return await core.billing.payments.deliveries(asked.listing(outcome=outcome), bearer=passing_on(caller))
 
 
-PAYMENTS = [list_payments, show_payment, list_refunds]
-PROVIDERS = [list_disputes, list_webhook_deliveries]
+PAYMENTS = [list_payments, show_payment, list_refunds, list_disputes, list_webhook_deliveries]

@@ -2,17 +2,17 @@
 
 from uuid import UUID
 
-from litestar import Response, patch, post
+from litestar import patch, post
 from litestar.params import FromPath, JSONBody
 
 from cloudphone_shared.auth import passing_on
 from cloudphone_shared.contracts.purchase import PlanChange, SubscriptionPatch
 from cloudphone_shared.http.app import requires
 from cloudphone_shared.http.handling import Core, Who
-from cloudphone_shared.http.operations import IdempotencyKey, IfMatch, created
+from cloudphone_shared.http.operations import IdempotencyKey, IfMatch
 from cloudphone_shared.http.problems import problems
 
-from ..orders import MyOrder, MySubscription
+from ..orders import MySubscription
 
 _GUARDS = [requires("orders:write")]
 _ONE = "/my/subscriptions/{subscription_id:uuid}"
@@ -35,30 +35,42 @@ async def change_my_subscription(
 async def renew_my_subscription(
     subscription_id: FromPath[UUID], core: Core, caller: Who, idempotency_key: IdempotencyKey = None
 ) -> MySubscription:
-    """Pays for another period now, from the wallet."""
+    """Pays for another period from the wallet, once the present one is over."""
     bearer = passing_on(caller)
     renewed = await core.billing.subscriptions.renew(subscription_id, bearer, idempotency_key=idempotency_key)
     return MySubscription.of(renewed)
 
 
-@post(f"{_ONE}/cancel", status_code=200, tags=["orders"], guards=_GUARDS, responses=problems(404, 409))
-async def cancel_my_subscription(subscription_id: FromPath[UUID], core: Core, caller: Who) -> MySubscription:
+@post(f"{_ONE}/cancel", status_code=200, tags=["orders"], guards=_GUARDS, responses=problems(404, 409, 412))
+async def cancel_my_subscription(
+    subscription_id: FromPath[UUID], core: Core, caller: Who, if_match: IfMatch = None
+) -> MySubscription:
     """Ends it with its present period: the device is then given back."""
-    return MySubscription.of(await core.billing.subscriptions.cancel(subscription_id, passing_on(caller)))
+    return MySubscription.of(
+        await core.billing.subscriptions.cancel(subscription_id, passing_on(caller), if_match=if_match)
+    )
 
 
-@post(f"{_ONE}/plan-change", tags=["orders"], guards=_GUARDS, responses=problems(404, 409, 413, 415, 422))
+@post(
+    f"{_ONE}/plan-change",
+    status_code=200,
+    tags=["orders"],
+    guards=_GUARDS,
+    responses=problems(404, 409, 412, 413, 415, 422),
+)
 async def change_my_plan(
     subscription_id: FromPath[UUID],
     data: JSONBody[PlanChange],
     core: Core,
     caller: Who,
     idempotency_key: IdempotencyKey = None,
-) -> Response[MyOrder]:
+    if_match: IfMatch = None,
+) -> MySubscription:
     """Goes over to another plan now: the rest of the period is paid from the wallet, or comes back to it."""
-    bearer = passing_on(caller)
-    order = await core.billing.subscriptions.change_plan(subscription_id, data, bearer, idempotency_key=idempotency_key)
-    return created(f"/my/orders/{order.id}", MyOrder.of(order))
+    changed = await core.billing.subscriptions.change_plan(
+        subscription_id, data, passing_on(caller), idempotency_key=idempotency_key, if_match=if_match
+    )
+    return MySubscription.of(changed)
 
 
 SUBSCRIBING = [change_my_subscription, renew_my_subscription, cancel_my_subscription, change_my_plan]

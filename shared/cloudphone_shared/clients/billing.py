@@ -24,7 +24,6 @@ from ..contracts.billing import (
     UserUsage,
 )
 from ..contracts.common import Many, Page
-from ..contracts.payment import Refund
 from ..contracts.purchase import OrderRefund
 from ..http.client import ServiceClient, joined, path_of
 from .invoices import InvoiceClient
@@ -138,12 +137,18 @@ class BillingClient:
         )
 
     async def refund_order(
-        self, order_id: UUID, wanted: OrderRefund, bearer: Bearer, *, idempotency_key: str | None = None
-    ) -> Refund:
+        self,
+        order_id: UUID,
+        wanted: OrderRefund,
+        bearer: Bearer,
+        *,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> Order:
         """Raises StateConflict unless it was paid, Conflict for more than is left of it."""
         return await self.http.send(
-            "POST", path_of("/v1/orders/{}/refund", order_id), Refund, wanted,
-            bearer=bearer, idempotency_key=idempotency_key,
+            "POST", path_of("/v1/orders/{}/refund", order_id), Order, wanted,
+            bearer=bearer, idempotency_key=idempotency_key, if_match=if_match,
         )  # fmt: skip
 
     async def record_usage(

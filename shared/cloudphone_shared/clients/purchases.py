@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from ..auth import Bearer
-from ..contracts.billing import Order
 from ..contracts.common import Page
 from ..contracts.purchase import (
     Coupon,
@@ -69,16 +68,17 @@ class SubscriptionClient:
         return await self.http.send("PATCH", path, Subscription, patch, bearer=bearer, if_match=if_match)
 
     async def renew(self, subscription_id: UUID, bearer: Bearer, *, idempotency_key: str | None = None) -> Subscription:
-        """For a period more, now, from the wallet. Raises InsufficientFunds, StateConflict once it has ended."""
+        """For a period more, from the wallet, once its period is over. Raises InsufficientFunds, StateConflict before
+        that and once it has ended."""
         return await self.http.send(
             "POST", path_of("/v1/subscriptions/{}/renew", subscription_id), Subscription,
             bearer=bearer, idempotency_key=idempotency_key,
         )  # fmt: skip
 
-    async def cancel(self, subscription_id: UUID, bearer: Bearer) -> Subscription:
+    async def cancel(self, subscription_id: UUID, bearer: Bearer, *, if_match: str | None = None) -> Subscription:
         """At its period's end."""
         path = path_of("/v1/subscriptions/{}/cancel", subscription_id)
-        return await self.http.send("POST", path, Subscription, bearer=bearer)
+        return await self.http.send("POST", path, Subscription, bearer=bearer, if_match=if_match)
 
     async def quote(self, subscription_id: UUID, plan_id: UUID, *, bearer: Bearer | None = None) -> PlanChangeQuote:
         """What going over to the plan would cost now. Raises Conflict for a plan of another currency or period."""
@@ -86,12 +86,18 @@ class SubscriptionClient:
         return await self.http.get(path, PlanChangeQuote, params={"planId": plan_id}, bearer=bearer)
 
     async def change_plan(
-        self, subscription_id: UUID, change: PlanChange, bearer: Bearer, *, idempotency_key: str | None = None
-    ) -> Order:
-        """The order of the change. Raises InsufficientFunds, and as `quote`."""
+        self,
+        subscription_id: UUID,
+        change: PlanChange,
+        bearer: Bearer,
+        *,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> Subscription:
+        """Raises InsufficientFunds, and as `quote`."""
         return await self.http.send(
-            "POST", path_of("/v1/subscriptions/{}/plan-change", subscription_id), Order, change,
-            bearer=bearer, idempotency_key=idempotency_key,
+            "POST", path_of("/v1/subscriptions/{}/plan-change", subscription_id), Subscription, change,
+            bearer=bearer, idempotency_key=idempotency_key, if_match=if_match,
         )  # fmt: skip
 
 

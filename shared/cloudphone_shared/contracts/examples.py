@@ -1,6 +1,7 @@
 """One example of each contract that a reader of the documents meets first. They belong together: ids recur."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from uuid import UUID
 
 import msgspec
@@ -18,6 +19,11 @@ from .device import (
     TemplateCreate,
     TemplateSummary,
 )
+from .invoice import BillToSet, CreditNoteCreate, TaxRateCreate
+from .ledger import AdjustmentCreate
+from .purchase import CouponCreate, OrderRefund, PlanChange
+from .quota import QuotaSet
+from .rating import BudgetSet, RuleCreate, RuleDefinition, Tier
 from .user import Credentials, RefreshRequest, Registration, Tokens, User, UserCreate, UserPatch, UserSuspend
 from .warmup import WarmupSchedule
 
@@ -83,6 +89,21 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
     ),
     OrderCreate(plan_id=_PLAN),
     OrderCancel(reason="Ordered by mistake"),
+    OrderRefund(amount=500, reason="The phone was late"),
+    CouponCreate(code="WELCOME-20", percent=20, most_uses=1000),
+    AdjustmentCreate(amount=500, currency="USD", reason="For the outage of March 3"),
+    RuleCreate(
+        name="By the hour", kind="tiered", currency="USD",
+        definition=RuleDefinition(
+            tiers=[Tier(up_to_hours=100, rate=Decimal("1.25")), Tier(up_to_hours=None, rate=Decimal("0.9"))]
+        ),
+    ),
+    BudgetSet(amount=5000, warn_percent=80, low_balance=500),
+    BillToSet(name="Ana Lopez Ltd", address="1 Main Street", country="DE", tax_number="DE123456789"),
+    TaxRateCreate(country="DE", name="MwSt", percent=Decimal(19), valid_from=_MARCH.date()),
+    CreditNoteCreate(reason="The phone did not run"),
+    PlanChange(plan_id=_PLAN),
+    QuotaSet(limit=10),
     Balance(user_id=_ANA, currency="USD", available=5000, held=0, updated_at=_NOON),
     DeviceUsage(
         device_id=_PHONE, period_start=_MARCH, period_end=datetime(2026, 4, 1, tzinfo=UTC), seconds=93_600, runs=4,

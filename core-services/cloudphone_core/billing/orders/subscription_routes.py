@@ -154,7 +154,9 @@ async def locked_with(
 async def money_of(session: AsyncSession, order: OrderRow) -> dict[str, int]:
     """What else changed where money moved: its caller's next read shows it."""
     user = order.user_id
-    return await versions_of(session, entities.balance(user), entities.payments_of(user), entities.orders_of(user))
+    paid = [entities.payment(order.payment_id)] if order.payment_id else []
+    of_user = (entities.balance(user), entities.payments_of(user), entities.orders_of(user))
+    return await versions_of(session, *of_user, *paid)
 
 
 async def _locked(

@@ -8,16 +8,19 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
+from cloudphone_shared import entities
+from cloudphone_shared.auth import Caller
 from cloudphone_shared.contracts.billing import Order, OrderCancel, OrderCreate
 from cloudphone_shared.contracts.common import Answer, Page
 from cloudphone_shared.contracts.purchase import Saga, SagaCancel, SagaFull, SagaState, SagaTotals
+from cloudphone_shared.database import versions_of
 from cloudphone_shared.database.idempotency import request_hash
 from cloudphone_shared.http.app import requires
 from cloudphone_shared.http.lists import ListQuery, only_parameters
 from cloudphone_shared.http.preconditions import expected_version
 
 from .. import owners
-from ..handling import IfMatch, Key, Stand, UserId, Who, own_id, tagged
+from ..handling import Billing, IfMatch, Key, Stand, UserId, Who, own_id, tagged
 from ..orders import queries as order_queries
 from ..orders import service as orders
 from . import buying, operating, queries
@@ -93,15 +96,13 @@ async def saga_totals(billing: Stand, caller: Who) -> Answer[SagaTotals]:
 
 @get("/v1/sagas/{saga_id:uuid}", guards=[requires("sagas:read")])
 async def get_saga(saga_id: FromPath[UUID], billing: Stand, caller: Who) -> Answer[SagaFull]:
-    async with billing.database.reading() as session:
-        return Answer(data=await queries.saga(session, caller, saga_id), entities={})
+    return await _shown(billing, caller, saga_id)
 
 
 @post("/v1/sagas/{saga_id:uuid}/resume", guards=[requires("sagas:manage")], status_code=200)
 async def resume_saga(saga_id: FromPath[UUID], billing: Stand, caller: Who, purchases: Purchases) -> Answer[SagaFull]:
     await operating.resume(billing.database, purchases, caller, saga_id)
-    async with billing.database.reading() as session:
-        return Answer(data=await queries.saga(session, caller, saga_id), entities={})
+    return await _shown(billing, caller, saga_id)
 
 
 @post("/v1/sagas/{saga_id:uuid}/cancel", guards=[requires("sagas:manage")], status_code=200)
@@ -111,8 +112,15 @@ async def cancel_saga(
     async with billing.database.reading() as session:
         await operating.seen(session, caller, saga_id)
     await operating.turn_back(billing.database, purchases, saga_id, data.reason, caller.id)
+    return await _shown(billing, caller, saga_id)
+
+
+async def _shown(billing: Billing, caller: Caller, saga_id: UUID) -> Answer[SagaFull]:
+    """With the order that it makes: who pushed or turned it sees at the next read what came of that."""
     async with billing.database.reading() as session:
-        return Answer(data=await queries.saga(session, caller, saga_id), entities={})
+        found = await queries.saga(session, caller, saga_id)
+        order_id = found.saga.order_id
+        return Answer(data=found, entities=await versions_of(session, entities.order(order_id)) if order_id else {})
 
 
 SAGAS: list[ControllerRouterHandler] = [
