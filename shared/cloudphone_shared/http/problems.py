@@ -86,6 +86,7 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
         return _response(Problem(status=400, title=title, code="invalid", request_id=request_id.get()))
     if error.status_code >= 500:
         return bug(request, error)
+    log.info("request_refused", code=code, status=error.status_code, detail=error.detail)
     problem = Problem(
         status=error.status_code,
         title=title,
