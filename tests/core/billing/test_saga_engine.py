@@ -255,6 +255,27 @@ async def test_who_lost_the_lease_records_nothing(bench: Bench) -> None:
     await bench.check(saga_id, "completed")
 
 
+async def test_one_that_is_turned_back_while_others_are_asked_undoes_what_they_answered(bench: Bench) -> None:
+    asking, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(point: str) -> None:
+        if point == "VALIDATE_PLAN take asked":
+            asking.set()
+            await go_on.wait()
+
+    starting = asyncio.create_task(bench.start(bench.engine(point=slow)))
+    await asking.wait()
+    running = sa.update(SagaRow).where(SagaRow.wake_at.is_not(None)).values(cancel_reason="a mistake")
+    async with bench.database.writing() as session:
+        await session.execute(running)
+    go_on.set()
+    saga_id = await starting
+    assert (await bench.row(saga_id)).failure == "a mistake"
+    await bench.check(saga_id, "compensated")
+    line = [(step.direction, step.outcome) for step in await bench.line(saga_id)]
+    assert line == [("forward", "refused"), ("back", "done")]
+
+
 async def test_many_sagas_between_two_workers_are_done_once_each(bench: Bench) -> None:
     pace = Pace(lease=30, poll=0.05, backoff=(0.01,), concurrency=4)
     runners = [Runner(bench.database, bench.engine(pace=pace), pace) for _ in range(2)]

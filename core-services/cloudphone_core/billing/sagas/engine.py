@@ -103,7 +103,7 @@ class Engine:
         place = Place(saga_id=saga_id)
         question = await self._turns(place, None)
         await self.drive(question)
-        return bool(place.step)
+        return bool(place.first[0])
 
     async def _ask(self, question: Question) -> Asked:
         way = "undo" if question.back else "take"
@@ -192,6 +192,8 @@ class Engine:
             saga.state = "running"
         while saga.wake_at is not None:
             if saga.cancel_reason and saga.state == "running" and self.may_turn_back(saga) and stop is None:
+                if saga.lease_token is not None:
+                    await _end_note(turn, "refused", "turned back meanwhile")
                 await self._turn_back(turn, saga.cancel_reason)
             step, back = self._steps[self._numbers[saga.step]], saga.state == "compensating"
             if stop != (step.name, back) and turn.asked is None and step.asks(saga, back=back):
