@@ -133,20 +133,18 @@ async def test_some_phones_of_the_demo_are_turned_on_and_no_device_claims_to_run
         await eventually(all_run, within=HEALTHY)
 
 
-def test_the_lines_of_the_readme_take_a_phone_through_a_life(machine: Machine, tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text()
-    first, rest = readme.split("## A phone that lives")
-    given = re.findall(r"^(?:TOKEN|DEVICE)=.*?[^\\]$", first, re.MULTILINE | re.DOTALL)
+def paste(machine: Machine, tmp_path: Path, section: str) -> "subprocess.CompletedProcess[str]":
+    """The lines of a section of the README, as a reader of it would paste them; files go to `tmp_path`."""
+    first, rest = (ROOT / "README.md").read_text().split(f"## {section}\n")
+    given = re.findall(r"^(?:TOKEN|DEVICE)=.*?[^\\]$", first, re.MULTILINE | re.DOTALL)[:2]
     blocks = re.findall(r"```sh\n(.*?)```", rest.split("\n## ")[0], re.DOTALL)
     command = f"{sys.executable} -m cloudphone_deploy"
-    lines = (
-        "\n".join([*given, *blocks])
-        .replace(":30010", f":{machine.base + 10}")
-        .replace(".cloudphone/screen.png", "$SCREEN")
-    )
+    lines = "\n".join([*given, *blocks]).replace(".venv/bin/cloudphone", command)
+    for port in (10, 0):
+        lines = lines.replace(f":{30_000 + port}", f":{machine.base + port}")
     done = subprocess.run(
-        ["bash", "-euc", lines.replace(".venv/bin/cloudphone", command)],
-        env={**machine.env, "CLOUDPHONE_DATA": str(machine.folder.path), "SCREEN": str(tmp_path / "screen.png")},
+        ["bash", "-euc", lines.replace(">.cloudphone/", f">{tmp_path}/")],
+        env={**machine.env, "CLOUDPHONE_DATA": str(machine.folder.path)},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -154,10 +152,25 @@ def test_the_lines_of_the_readme_take_a_phone_through_a_life(machine: Machine, t
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done
+
+
+def test_the_lines_of_the_readme_take_a_phone_through_a_life(machine: Machine, tmp_path: Path) -> None:
+    done = paste(machine, tmp_path, "A phone that lives")
     assert "package:org.cloudphone.tiny" in done.stdout
     assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG")
     usage = json.loads(done.stdout.rpartition('"usage":')[2])
     assert usage["runs"] > 0 and usage["openSince"] is None
+
+
+def test_the_lines_of_the_readme_add_up(machine: Machine, tmp_path: Path) -> None:
+    done = paste(machine, tmp_path, "Money that adds up")
+    assert (tmp_path / "invoice.pdf").read_bytes().startswith(b"%PDF")
+    # 490 cents less 20 %, and a start at 5 cents, with the tax that they contain.
+    assert re.search(r"^3 .* 5 of which tax 1$", done.stdout, re.MULTILINE)
+    assert re.search(r"^INV-\d{4}-\d{6} total 397 paid 397 due 0$", done.stdout, re.MULTILINE)
+    assert "It failed and nothing was charged" in done.stdout
+    assert re.search(r"^\d+ accounts, \d+ transfers and \d+ entries", done.stdout, re.MULTILINE)
 
 
 def test_the_file_for_scripts_names_addresses_accounts_and_processes(machine: Machine) -> None:
