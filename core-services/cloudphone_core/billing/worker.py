@@ -87,7 +87,7 @@ async def run(
             work.create_task(_every(round_seconds, lambda: expire_due(database, now())))
             work.create_task(_every(rating_seconds, lambda: rate_due(database)))
             work.create_task(_every(rating_seconds, lambda: check_budgets(database, now())))
-            work.create_task(_every(rating_seconds, lambda: tell_low_balances(database, now())))
+            work.create_task(_every(round_seconds, lambda: tell_low_balances(database, now())))
             work.create_task(_every(payment_seconds, lambda: look_after(payments)))
             work.create_task(_every(round_seconds, lambda: reconcile_yesterday(payments)))
             work.create_task(Runner(database, engine, pace).run())

@@ -118,10 +118,11 @@ _SUBSCRIPTIONS = (
     """
     INSERT INTO billing.orders (
         id, tenant_id, user_id, user_version, device_id, device_version, plan_id, plan_revision, kind, list_price,
-        discount, amount, currency, payment_method, state, last_number, created_at, updated_at
+        discount, tax, amount, credit, refunded, currency, payment_method, auto_renew, state, last_number, created_at,
+        updated_at
     )
-    SELECT device_id, user_id, user_id, 1, device_id, 1, '00000000-0000-0000-0000-000000000003', 1, 'purchase', 1, 0, 1,
-        'USD', 'wallet', 'completed', 1, now(), now()
+    SELECT device_id, user_id, user_id, 1, device_id, 1, '00000000-0000-0000-0000-000000000003', 1, 'purchase', 1, 0, 0,
+        1, 0, 0, 'USD', 'wallet', true, 'completed', 1, now(), now()
     FROM unnest(CAST(:users AS uuid[]), CAST(:devices AS uuid[])) AS u (user_id, device_id)
     """,
     """

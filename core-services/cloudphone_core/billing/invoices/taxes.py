@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
-from fractions import Fraction
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ..rating.rate import rounded
 from .models import BillToRow, TaxRateRow
 
 NO_TAX = Decimal(0)
@@ -38,5 +38,5 @@ def tax_in(amount: int, percent: Decimal) -> int:
 
 
 def to_minor_units(worth: Decimal) -> int:
-    """Of charges' `worth` (3,600 times the amount), rounded half-even: the one place where it becomes money."""
-    return round(Fraction(worth) / 3600)
+    """Of charges' `worth` (3,600 times the amount), rounded half-even."""
+    return rounded(worth)

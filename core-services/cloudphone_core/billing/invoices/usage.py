@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from cloudphone_shared import entities
 from ..models import CopyRow
 from ..rating.charges import open_charges
 from ..rating.models import ChargeRow, DueRow, RuleRow
+from ..rating.rate import total
 from .lines import Used
 
 
@@ -36,7 +36,7 @@ async def used_by(session: AsyncSession, user_id: UUID, until: datetime) -> list
             currency=currency,
             description=_described(devices.get(device_id), rules.get(rule_id), included, correction),
             seconds=sum(charge.seconds for charge in group),
-            worth=sum((charge.worth for charge in group), Decimal(0)),
+            worth=total(charge.worth for charge in group),
             corrects=correction,
             first=min(charge.started_at for charge in group),
             charge_ids=[charge.id for charge in group],

@@ -5,6 +5,7 @@ negative, charged anew as it is right. So over any history, invoiced and open ch
 Each function works in the caller's transaction and holds the users' locks until its end.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -27,7 +28,7 @@ from .rate import Part, Run, Tariffs, Term, rate
 from .rules import tariffs_of
 from .terms import Use, affected, moment, second, terms_of
 
-BATCH = 200
+BATCH = 50
 """Marks that one transaction works off."""
 
 
@@ -163,6 +164,8 @@ async def _rate(session: AsyncSession, marks: Sequence[Due]) -> None:
         right = _open(wanted, known[use].net)
         stale += [row_id for signed, row_id in known[use].open.items() if signed not in right]
         missing += [_row(use, signed) for signed in right if signed not in known[use].open]
+        # Others of the process have their turn.
+        await asyncio.sleep(0)
     if stale:
         await session.execute(delete(ChargeRow).where(_among(ChargeRow.id, stale)))
     await copy_rows(session, ChargeRow, missing)
