@@ -128,10 +128,10 @@ _SUBSCRIPTIONS = (
     """
     INSERT INTO billing.subscriptions (
         id, order_id, tenant_id, user_id, device_id, plan_id, plan_revision, state, period_start, period_end, paid_by,
-        worth, paid, auto_renew, created_at
+        worth, auto_renew, created_at
     )
     SELECT device_id, device_id, user_id, user_id, device_id, '00000000-0000-0000-0000-000000000003', 1, 'active',
-        '2026-03-01+00', '2026-04-01+00', device_id, 1, 1, true, now()
+        '2026-03-01+00', '2026-04-01+00', device_id, 1, true, now()
     FROM unnest(CAST(:users AS uuid[]), CAST(:devices AS uuid[])) AS u (user_id, device_id)
     """,
     """
