@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hmac
 from collections.abc import AsyncGenerator, Callable, Mapping
+from functools import partial
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -76,8 +77,8 @@ def routes(money: Money, faults: Faults, api_key: str, told: Callable[[], None])
             operation = found[0]
             does = lambda: shown(found[1](money, key, asked))  # noqa: E731
         fault = faults.due(operation)
-        if fault is not None and (early := await _before(fault)):
-            return early
+        if fault is not None:
+            does = await _faulty(fault, does)
         answer = _once(money, request.headers.get("idempotency-key"), path.encode() + b"?" + body, does, asked)
         told()
         return await _after(fault, answer)
@@ -170,14 +171,19 @@ def _expand(money: Money, thing: Any, path: list[str]) -> None:
     _expand(money, value, path[1:])
 
 
-async def _before(fault: Fault) -> Response[Any] | None:
+async def _faulty(fault: Fault, does: Callable[[], Thing]) -> Callable[[], Thing]:
+    """What is done instead. A failure is the answer to its Idempotency-Key as well as a success is."""
     if fault.how == "slow":
         await asyncio.sleep(fault.seconds)
-    elif fault.how == "fail-before":
-        return _broken()
-    elif fault.how == "refuse":
-        return _answer(400, {"error": {"type": "invalid_request_error", "code": "refused", "message": "Refused"}})
-    return None
+    if fault.how == "fail-before":
+        return partial(_raise, Refusal(500, "broken", "Something broke", "api_error"))
+    if fault.how == "refuse":
+        return partial(_raise, Refusal(400, "refused", "Refused"))
+    return does
+
+
+def _raise(refusal: Refusal) -> Thing:
+    raise refusal
 
 
 async def _after(fault: Fault | None, answer: tuple[int, bytes]) -> Response[Any]:

@@ -1,5 +1,6 @@
 """Money for an order is set aside in the wallet, taken, or given back; what was taken can be refunded, once."""
 
+import asyncio
 from uuid import UUID
 
 import pytest
@@ -103,6 +104,26 @@ async def test_what_is_voided_is_free_again_and_cannot_be_captured(world: World)
     assert await funds(world) == (2000, 0)
     assert (await payments.capture(first)).state == "voided"
     assert (await payments.hold(second)).state == "refused"
+
+
+async def test_refunds_at_the_same_time_never_take_more_than_was_paid(world: World) -> None:
+    await give(world, 2000)
+    payments, payment_id = payments_of(world), await opened(world)
+    await payments.hold(payment_id)
+    await payments.capture(payment_id)
+    await world.open_connections()
+
+    async def refund() -> bool:
+        try:
+            async with world.database.writing() as session:
+                payment = await session.get_one(PaymentRow, payment_id)
+                await request_refund(session, payment, 600, "unhappy", "admin", world.now)
+        except Conflict:
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*(refund() for _ in range(6)))) == 3
+    assert await funds(world) == (1800, 0)
 
 
 async def test_what_costs_nothing_needs_no_money(world: World) -> None:
