@@ -31,7 +31,6 @@ class CardRefunds:
             if refund.state != "pending" or payment.provider_reference is None:
                 return refund.state
             refund.asked_at, refund.next_look_at = now, now + self._patience.again
-            refund.attempt += 1
             await refund_step(session, payment, refund, "processing", now)
             reference, amount = payment.provider_reference, refund.amount
             key = f"refund:{refund.id}:{refund.attempt}"
@@ -104,6 +103,8 @@ class CardRefunds:
                 alarm("refund-refused", refund_id=str(refund_id), code=error.code)
                 await refund_failed(session, payment, refund, error.code, now)
             else:
+                # A request may be on its way as long as it had no answer: the same key keeps it from a second effect.
+                refund.attempt += isinstance(error, Unavailable) or (isinstance(error, NoAnswer) and error.over)
                 # Of one that was not carried out nothing is unknown: it is asked for again.
                 await refund_step(
                     session, payment, refund, "unknown" if isinstance(error, NoAnswer) else "pending", now

@@ -39,7 +39,13 @@ _INTENT = "latest_charge.balance_transaction"
 
 
 class NoAnswer(Exception):
-    """It may or may not have been done."""
+    """It may or may not have been done. `over`: an answer came, if not a good one, so nothing is still on its way."""
+
+    over = False
+
+
+class Broken(NoAnswer):
+    over = True
 
 
 class Refused(Exception):
@@ -283,11 +289,13 @@ def _meaning(error: stripe.StripeError | TimeoutError) -> Exception:
         if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
             return Unavailable("card-provider", "it cannot be reached")
         return NoAnswer(f"the connection ended: {type(cause).__name__}")
+    if isinstance(error, stripe.IdempotencyError) or error.http_status == 409:
+        return NoAnswer("the same request is being carried out")
     if isinstance(error, stripe.RateLimitError | stripe.AuthenticationError | stripe.PermissionError):
         return Unavailable("card-provider", f"it turned the request away with {error.http_status}")
     if isinstance(error, stripe.InvalidRequestError | stripe.CardError):
         return Refused(error.code or "invalid_request")
-    return NoAnswer(f"it answered {error.http_status}")
+    return Broken(f"it answered {error.http_status}")
 
 
 def _told(payload: bytes) -> Told:
