@@ -13,6 +13,7 @@ from tests.bench.scenarios.changes import heard, seen
 from tests.bench.scenarios.crowds import mixed, stampede
 from tests.bench.scenarios.hits import hits
 from tests.bench.scenarios.installing import installs
+from tests.bench.scenarios.invoicing import invoicing
 from tests.bench.scenarios.metering import metering
 from tests.bench.scenarios.misses import lists, misses
 from tests.bench.scenarios.rating import rating
@@ -45,5 +46,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "metering": metering,
     "transfers": transferring,
     "rating": rating,
+    "invoicing": invoicing,
     "uploads": uploads,
 }

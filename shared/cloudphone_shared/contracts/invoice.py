@@ -190,5 +190,5 @@ class InvoiceTermsSet(Request, frozen=True, kw_only=True):
     days_to_pay: Annotated[int, Meta(ge=0, le=365)] = 14
     days_to_freeze: Annotated[int, Meta(ge=0, le=365)] = 7
     seller: Name | UnsetType = UNSET
-    seller_tax_number: Annotated[str, Meta(max_length=40)] | None | UnsetType = UNSET
+    seller_tax_number: Annotated[str, Meta(max_length=40, pattern=r"^[A-Za-z0-9 .-]*$")] | None | UnsetType = UNSET
     seller_country: Country | None | UnsetType = UNSET

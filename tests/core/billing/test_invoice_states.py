@@ -1,6 +1,6 @@
 """What becomes of an invoice: paid, overdue, frozen for, credited; and that nothing else can happen to it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -153,6 +153,9 @@ async def test_an_invoice_is_its_customers_and_their_tenants(world: World) -> No
     assert sums(invoice["lines"]) == 600
     strangers = [Shopper(world).headers, world.staff(world.rival)]
     path = f"/v1/invoices/{invoice['id']}"
+    for number in (0, 99, 10**40):
+        beyond = await world.client.get(f"{path}/lines/{number}/charges", headers=ana.headers)
+        assert beyond.status_code == 404
     for stranger in strangers:
         for place in (path, f"{path}/pdf", f"{path}/csv", f"{path}/lines/1/charges"):
             assert (await world.client.get(place, headers=stranger)).status_code == 404, place
@@ -173,3 +176,35 @@ async def test_an_invoice_is_its_customers_and_their_tenants(world: World) -> No
     assert (await world.client.put(terms, headers=foreign, json={"daysToPay": 0})).status_code == 404
     rate = {"country": "XZ", "name": "Tax", "percent": "1", "validFrom": "2026-01-01"}
     assert (await world.client.post("/v1/tax-rates", headers=foreign, json=rate)).status_code == 403
+
+
+async def test_a_rate_of_tax_is_a_share_and_never_begins_in_the_past_of_one_that_is_known(world: World) -> None:
+    async def answer(percent: str, valid_from: str) -> int:
+        body = {"country": "XR", "name": "VAT", "percent": percent, "validFrom": valid_from}
+        return (await world.client.post("/v1/tax-rates", headers=world.admin, json=body)).status_code
+
+    for wrong in ("-1", "100.001", "7.0001", "NaN", "Infinity", "1e-9"):
+        assert await answer(wrong, "2026-01-01") == 400, wrong
+    assert await answer("7", "2021-01-01") == 201
+    for day, status in (("2020-01-01", 409), ("2026-03-01", 409), ("2026-03-15", 201), ("2026-03-15", 409)):
+        assert await answer("19", day) == status, day
+    listed = (await world.ok("GET", "/v1/tax-rates?country=XR", world.as_ana))["data"]["items"]
+    assert [(rate["percent"], rate["validFrom"]) for rate in listed] == [
+        ("19.000", "2026-03-15"),
+        ("7.000", "2021-01-01"),
+    ]
+
+
+async def test_a_tenants_terms_are_on_its_next_invoices_and_not_on_those_before(world: World) -> None:
+    path = f"/v1/tenants/{world.acme}/invoice-terms"
+    assert (await world.ok("GET", path, world.admin))["data"]["daysToPay"] == 14
+    _, before = await used(world)
+    changed = {"daysToPay": 3, "daysToFreeze": 0, "seller": "Acme GmbH", "sellerCountry": "DE"}
+    assert (await world.ok("PUT", path, world.staff(world.acme), changed))["data"]["seller"] == "Acme GmbH"
+    ana, after = await used(world)
+    due = datetime.fromisoformat(after["dueAt"]) - datetime.fromisoformat(after["issuedAt"])
+    assert due == timedelta(days=3) and before["dueAt"] > after["dueAt"]
+    sellers = await world.rows("SELECT seller ->> 'name' FROM billing.invoices WHERE tenant_id = :t", t=world.acme)
+    assert sorted(row[0] for row in sellers) == ["Acme GmbH", "Cloudphone"]
+    bad = await world.client.put(path, headers=world.admin, json={"sellerTaxNumber": "a\u0000"})
+    assert bad.status_code == 400 and await ana.owed() == 600

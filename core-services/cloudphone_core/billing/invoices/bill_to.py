@@ -122,7 +122,7 @@ async def create_tax_rate(session: AsyncSession, caller: Caller, new: TaxRateCre
     """
     if caller.data_scope != "all":
         raise Forbidden("Tax rates are the same for all tenants: only who sees them all may change them")
-    if not 0 <= new.percent <= 100 or new.percent != new.percent.quantize(_THOUSANDTH):
+    if not new.percent.is_finite() or not 0 <= new.percent <= 100 or new.percent != new.percent.quantize(_THOUSANDTH):
         message = "must be from 0 to 100, with at most three decimal places"
         raise Invalid(f"percent {message}", errors=[FieldError(field="percent", message=message)])
     await session.execute(_ONE_COUNTRY_AT_A_TIME, {"country": new.country})

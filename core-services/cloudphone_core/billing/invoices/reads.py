@@ -144,12 +144,11 @@ async def line_charges(
     session: AsyncSession, caller: Caller, invoice_id: UUID, number: int, asked: ListQuery, cursors: Cursors
 ) -> Answer[LineCharges]:
     """The charges of a line of usage; none for an order's. Raises NotFound, InvalidCursor."""
-    await visible(session, caller, invoice_id)
-    amount = await session.scalar(
-        select(InvoiceLineRow.amount).where(InvoiceLineRow.invoice_id == invoice_id, InvoiceLineRow.number == number)
-    )
-    if amount is None:
+    row = await visible(session, caller, invoice_id)
+    if not 1 <= number <= row.line_count:
         raise NotFound(f"The invoice has no line {number}")
+    of_line = InvoiceLineRow.invoice_id == invoice_id, InvoiceLineRow.number == number
+    amount = (await session.scalars(select(InvoiceLineRow.amount).where(*of_line))).one()
     on_line = ChargeRow.invoice_id == invoice_id, ChargeRow.line_number == number
     worth = await session.scalar(select(func.coalesce(func.sum(ChargeRow.worth), 0)).where(*on_line))
     found = await page(

@@ -186,11 +186,12 @@ def _still_without(
 
 
 async def _finished(database: Database, month: date, now: datetime) -> bool:
-    async with database.writing() as session:
-        begun = insert(InvoiceRunRow).values(month=month, started_at=now).on_conflict_do_nothing()
-        await session.execute(begun)
-        run = await session.get_one(InvoiceRunRow, month)
-        return run.finished_at is not None
+    async with database.reading() as session:
+        run = await session.get(InvoiceRunRow, month)
+    if run is None:
+        async with database.writing() as session:
+            await session.execute(insert(InvoiceRunRow).values(month=month, started_at=now).on_conflict_do_nothing())
+    return run is not None and run.finished_at is not None
 
 
 async def _finish(database: Database, month: date, end: datetime, now: datetime) -> None:
