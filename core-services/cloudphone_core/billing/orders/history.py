@@ -1,6 +1,6 @@
 """An order's facts, as they are kept: appended, read, and folded again from the first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -25,7 +25,7 @@ async def append(
     """The order's row, new or locked, becomes what its facts say. Raises StateConflict for a step that is not in its
     table."""
     first = isinstance(fact, facts.Placed)
-    _become(order, step(None if first else folded(order), fact, at))
+    _become(order, msgspec.structs.asdict(step(None if first else folded(order), fact, at)))
     if first:
         session.add(order)
         await session.flush()
@@ -75,16 +75,21 @@ async def rebuild(database: Database) -> int:
 
 
 async def _rebuilt(session: AsyncSession, order: OrderRow) -> bool:
-    _become(order, fold(happened(event) for event in await events_of(session, order.id)))
-    person = await session.get(CopyRow, entities.user(order.user_id))
+    now = fold(happened(event) for event in await events_of(session, order.id))
+    person = await session.get(CopyRow, entities.user(now.user_id))
+    phone = await session.get(CopyRow, entities.device(now.device_id)) if now.device_id else None
+    names: dict[str, object] = {
+        "device_name": phone.name if phone else None,
+        "device_version": phone.version if phone else 0,
+    }
     if person is not None:
-        order.user_name, order.user_email, order.user_version = person.name, person.email, person.version
-    phone = await session.get(CopyRow, entities.device(order.device_id)) if order.device_id else None
-    order.device_name, order.device_version = (phone.name, phone.version) if phone else (None, 0)
-    return session.is_modified(order)
+        names |= {"user_name": person.name, "user_email": person.email, "user_version": person.version}
+    return _become(order, {**msgspec.structs.asdict(now), **names})
 
 
-def _become(order: OrderRow, state: Folded) -> None:
-    for name, value in msgspec.structs.asdict(state).items():
-        if getattr(order, name) != value:
-            setattr(order, name, value)
+def _become(order: OrderRow, values: Mapping[str, object]) -> bool:
+    """Whether it was otherwise."""
+    otherwise = [name for name, value in values.items() if getattr(order, name) != value]
+    for name in otherwise:
+        setattr(order, name, values[name])
+    return bool(otherwise)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.contracts.billing import Plan, PlanCreate, PlanPatch, PlanRevise, PlanRevision
 from cloudphone_shared.contracts.common import Answer, Many, Page
-from cloudphone_shared.contracts.purchase import Coupon, CouponCheck, CouponCode, CouponCreate, CouponPatch
+from cloudphone_shared.contracts.purchase import Coupon, CouponCheck, CouponCreate, CouponPatch
 from cloudphone_shared.database.idempotency import Reply
 from cloudphone_shared.http.app import requires
 from cloudphone_shared.http.batches import Ids, parse_ids
@@ -23,7 +23,7 @@ from . import coupons, queries, reads, service
 
 PlanId = Annotated[UUID, QueryParameter(name="planId")]
 ForPlan = Annotated[UUID | None, QueryParameter(name="planId")]
-Code = Annotated[CouponCode, QueryParameter(name="code")]
+Code = Annotated[str, QueryParameter(name="code", max_length=40, pattern=r"^[A-Z0-9][A-Z0-9_-]{2,}$")]
 
 
 @get("/v1/plans", guards=[requires("plans:read"), only_parameters("active")])
