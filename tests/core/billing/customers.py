@@ -38,7 +38,13 @@ async def available(world: World, user: User, currency: str = "USD") -> int:
 
 async def placed(world: World, user: User, plan: dict[str, Any], **fields: Any) -> UUID:
     order_id = uuid7()
-    given: dict[str, Any] = {"coupon_code": None, "payment_method": "wallet", "auto_renew": True, "device": None, **fields}
+    given: dict[str, Any] = {
+        "coupon_code": None,
+        "payment_method": "wallet",
+        "auto_renew": True,
+        "device": None,
+        **fields,
+    }
     async with world.database.writing() as session:
         await service.place(
             session, order_id=order_id, saga_id=uuid7(), payment_id=uuid7(), plan_id=UUID(plan["id"]), user=user,
