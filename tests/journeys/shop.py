@@ -111,7 +111,7 @@ class Customer(Person):
     async def wallet(self) -> tuple[int, int]:
         """What is available, and what is held."""
         balance = await self.shop.admin.ask("billing", "GET", f"/v1/users/{self.ids['user']}/balance")
-        return balance["available"], balance["held"]
+        return (balance["available"], balance["held"]) if balance else (0, 0)
 
     async def quota_used(self) -> int:
         [quota] = await self.shop.admin.ask("user", "GET", f"/v1/users/{self.ids['user']}/quotas")
