@@ -102,12 +102,15 @@ async def run(
 
 
 async def _every(seconds: float, round_of: Callable[[], Awaitable[int]]) -> None:
-    """Again at once where a round found something to do."""
+    """Again at once where a round found something to do. A round that fails is made again, and stops no other."""
     while True:
         try:
             done = await round_of()
         except (Unavailable, DomainError) as error:
             log.warning("round_postponed", reason=str(error))
+            done = 0
+        except Exception:
+            log.exception("round_failed")
             done = 0
         if not done:
             await asyncio.sleep(seconds)

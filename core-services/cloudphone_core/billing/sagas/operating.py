@@ -1,5 +1,7 @@
 """What an operator does with sagas: look, wake, and turn back what has not gone too far."""
 
+import asyncio
+import contextlib
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,6 +13,9 @@ from cloudphone_shared.errors import NotFound, StateConflict
 from .engine import Engine
 from .models import LIVE, SagaRow
 from .runner import wake
+
+_PATIENCE_SECONDS = 2.0
+_LOOK_SECONDS = 0.05
 
 
 async def seen(session: AsyncSession, caller: Caller, saga_id: UUID, *, lock: bool = False) -> SagaRow:
@@ -46,4 +51,16 @@ async def turn_back(database: Database, engine: Engine, saga_id: UUID, reason: s
         saga.cancel_reason = reason
         saga.data = {**saga.data, "cancelled_by": actor}
         await wake(session, saga_id)
-    await engine.take_due(saga_id)
+    if not await engine.take_due(saga_id):
+        await _undone_elsewhere(database, saga_id)
+
+
+async def _undone_elsewhere(database: Database, saga_id: UUID) -> None:
+    """A worker was first: it is given a while, so that who asked is answered what came of it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                async with database.reading() as session:
+                    if (await session.get_one(SagaRow, saga_id)).state not in LIVE:
+                        return
+                await asyncio.sleep(_LOOK_SECONDS)
