@@ -16,6 +16,7 @@ from tests.bench.scenarios.installing import installs
 from tests.bench.scenarios.invoicing import invoicing
 from tests.bench.scenarios.metering import metering
 from tests.bench.scenarios.misses import lists, misses
+from tests.bench.scenarios.purchasing import purchasing
 from tests.bench.scenarios.rating import rating
 from tests.bench.scenarios.reconciling import reconcile
 from tests.bench.scenarios.transferring import transferring
@@ -44,6 +45,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "allocate": allocate,
     "installs": installs,
     "metering": metering,
+    "purchases": purchasing,
     "transfers": transferring,
     "rating": rating,
     "invoicing": invoicing,
