@@ -22,7 +22,7 @@ from cloudphone_core.billing.sagas.engine import Engine
 from .histories.books import Books, Ground
 
 Seed = Callable[[pytest.MonkeyPatch], None]
-STEPS = 100
+STEPS = 200
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def ground(database_url: str) -> Iterator[Ground]:
 
 
 def test_every_history_adds_up(ground: Ground) -> None:
-    examples = max(100, 2 * settings().max_examples)
+    examples = max(50, settings().max_examples)
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Books,
         settings=settings(

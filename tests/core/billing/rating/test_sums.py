@@ -157,10 +157,12 @@ class Rating:
             self.plans.append(plan_id)
 
     async def _order(self, session: AsyncSession, kind: Any, plan_id: UUID, device: Any) -> OrderRow:
-        return await orders.place(
+        order = await orders.place(
             session, order_id=uuid7(), saga_id=None, plan_id=plan_id, user=self.user, device=device, coupon_code=None,
-            payment_method="wallet", auto_renew=True, kind=kind, actor="test", at=self.now,
+            payment_method="wallet", auto_renew=True, actor="test", at=self.now,
         )  # fmt: skip
+        order.kind = kind
+        return order
 
     async def _subscribe(self, session: AsyncSession, device: Any, plan_id: UUID) -> None:
         if (held := self.held.get(device.id)) is None:
@@ -170,7 +172,7 @@ class Rating:
             return
         order = await self._order(session, "plan-change", plan_id, device)
         subscription = await session.get_one(SubscriptionRow, held)
-        await subscriptions._cut_term(session, subscription, self.now)  # pyright: ignore[reportPrivateUsage]
+        await subscriptions.cut_term(session, subscription, self.now)
         await session.flush()
         subscription.plan_id = plan_id
         subscription.period_end = max(subscription.period_end, self.now + HOUR)
