@@ -25,7 +25,7 @@ from cloudphone_shared.ids import uuid7
 from tests.bench.figures import Figures
 from tests.bench.stand import Stand
 
-PURCHASES, WALLETS, AT_ONCE = 400, 1_000, 8
+PURCHASES, WALLETS, AT_ONCE = 100, 1_000, 8
 
 
 async def purchasing(stand: Stand, figures: Figures) -> None:

@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cloudphone_shared.database import Database, announce
+from cloudphone_shared.database import Database, announce, announce_all
 from cloudphone_shared.errors import DomainError, Unavailable
 from cloudphone_shared.events.billing import SagaAlarmed
 
@@ -160,6 +160,7 @@ class Engine:
             question = await self._go_on(turn, place, stop)
             turn.saga.updated_at = turn.at
             await session.flush()
+            await announce_all(session, turn.announcing)
             await self.point("commit")
             return question
 

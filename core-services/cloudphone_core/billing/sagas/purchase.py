@@ -176,6 +176,7 @@ class CreateOrder(PurchaseStep):
             currency=order.currency,
             tax=order.tax,
             at=at,
+            announcing=turn.announcing,
         )
         turn.saga.order_id = order.id
         turn.keep(user=None, device=None, by_card=asked.payment_method == "card" and order.amount > 0)
@@ -216,7 +217,8 @@ class HoldPayment(PurchaseStep):
 
     async def take(self, turn: Turn) -> Wait | str | None:
         if turn.asked is None:
-            await wallet.hold_in(turn.session, wanted_of(turn.saga).payment_id, self.now())
+            payment_id = wanted_of(turn.saga).payment_id
+            await wallet.hold_in(turn.session, payment_id, self.now(), announcing=turn.announcing)
             return "held in the wallet"
         held = await _standing(turn)
         if held.state in ("held", "captured"):
@@ -232,7 +234,7 @@ class HoldPayment(PurchaseStep):
     async def undo(self, turn: Turn) -> str | None:
         if turn.asked is None:
             payment_id, reason = wanted_of(turn.saga).payment_id, turn.saga.failure or "undone"
-            await wallet.void_in(turn.session, payment_id, self.now(), reason=reason)
+            await wallet.void_in(turn.session, payment_id, self.now(), reason=reason, announcing=turn.announcing)
         return "nothing is held any more"
 
 
@@ -291,7 +293,8 @@ class CapturePayment(PurchaseStep):
 
     async def take(self, turn: Turn) -> Wait | str | None:
         if turn.asked is None:
-            captured = await wallet.capture_in(turn.session, wanted_of(turn.saga).payment_id, self.now())
+            payment_id = wanted_of(turn.saga).payment_id
+            captured = await wallet.capture_in(turn.session, payment_id, self.now(), announcing=turn.announcing)
         else:
             captured = await _standing(turn)
         if captured.state in ("refused", "voided"):

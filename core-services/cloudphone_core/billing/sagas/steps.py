@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloudphone_shared.contracts.purchase import SagaStepName
+from cloudphone_shared.database import Announcement
 
 from .models import SagaRow
 
@@ -35,12 +36,14 @@ class Asked(NamedTuple):
 
 class Turn(msgspec.Struct, kw_only=True):
     """One transaction of a saga, whose row is locked. `at` is the database's time. `asked` is None where the step asks
-    nobody."""
+    nobody. `announcing` is announced at its end: what is told of a user's money is locked after the wallet, in every
+    turn, or two turns of one user would wait for each other."""
 
     session: AsyncSession
     saga: SagaRow
     at: datetime
     asked: Asked | None = None
+    announcing: list[Announcement] = msgspec.field(default_factory=list[Announcement])
 
     @property
     def overdue(self) -> bool:
